@@ -1,0 +1,119 @@
+package batcher
+
+import "context"
+
+// Engine is what the batcher needs of an inference engine; gpu implements it on MLX and
+// tests on a table. Every method may be called from any goroutine. Step is called by one
+// goroutine at a time. Errors are *fault.Error where the kind is known.
+type Engine interface {
+	// Load reads the model at req.Path and makes it ready under req.ModelID. It returns
+	// when the first token could be generated. progress is called from Load's goroutine.
+	Load(ctx context.Context, req LoadRequest, progress func(LoadProgress)) (ModelInfo, error)
+
+	// Unload frees a model that has no open sequences and returns the bytes given back.
+	Unload(ctx context.Context, modelID string) (freedBytes int64, err error)
+
+	// NewSequence prepares a sequence over a prompt of at least one token. Nothing is
+	// computed before the first Step.
+	NewSequence(ctx context.Context, modelID string, prompt []int32, opts SequenceOptions) (Sequence, error)
+
+	// Step advances every row by one unit of work (see Row) and returns one result per row,
+	// in order. A StepResult.Err fails its row alone; a returned error fails all of them.
+	Step(ctx context.Context, rows []Row) ([]StepResult, error)
+
+	// Memory never waits for the engine thread.
+	Memory() Memory
+
+	// Close ends all sequences, unloads all models and stops the engine.
+	Close() error
+}
+
+// Sequence is one prompt with its KV cache inside an Engine.
+type Sequence interface {
+	// Close frees the cache; it is idempotent, may be called from any goroutine and never
+	// waits for a running step.
+	Close()
+}
+
+// LoadRequest says which model to load. Path is a folder with config.json or a .gguf file.
+type LoadRequest struct {
+	ModelID       string
+	Path          string
+	ContextLength int    // tokens; 0: the model's own
+	DType         string // "", "float32", "float16" or "bfloat16"; "": the model's own, or the backend's policy
+}
+
+// LoadProgress reports the bytes of a phase: "read", "convert" or "warmup".
+type LoadProgress struct {
+	Phase       string
+	LoadedBytes int64
+	TotalBytes  int64
+}
+
+// ModelInfo describes a loaded model.
+type ModelInfo struct {
+	ModelID        string
+	Architecture   string // config.json model_type or GGUF general.architecture, e.g. "llama"
+	ContextLength  int    // tokens
+	ParameterCount int64
+	SizeBytes      int64  // device memory held by the weights
+	DType          string // of activations
+	Quantization   *Quantization
+	VocabSize      int
+	LoadMs         float64
+}
+
+// Quantization is the predominant weight format of a model.
+type Quantization struct {
+	Mode      string // "affine", ...
+	Bits      int
+	GroupSize int
+}
+
+// SequenceOptions are fixed for a sequence's life.
+type SequenceOptions struct {
+	Sampling    Sampling
+	LogProbs    bool // return the log-probability of each sampled token
+	TopLogProbs int  // 0..20 alternatives per token, sorted by falling log-probability
+}
+
+// Sampling chooses a token from logits. Temperature 0 is greedy and ignores the rest.
+// Otherwise the order is mlx-lm's: top-p, min-p, top-k, temperature, categorical.
+type Sampling struct {
+	Temperature float64
+	TopP        float64 // (0, 1]; 1: off
+	TopK        int     // 0: off
+	MinP        float64 // [0, 1); 0: off
+	Seed        uint64
+}
+
+// Row is one sequence's part in a step: a prefill chunk if PromptTokens > 0, else one decode.
+//
+// The batcher prefills in chunks until exactly one prompt token is left; the first decode
+// consumes that token and yields the first completion token.
+type Row struct {
+	Sequence     Sequence
+	PromptTokens int  // prompt tokens to consume in this step; at most those left minus one
+	Last         bool // no decode will follow this one, so none is dispatched ahead
+}
+
+// StepResult is what a row gained: a token for a decode, nothing for a prefill chunk.
+type StepResult struct {
+	Token       int32
+	LogProb     float32 // natural log; set if SequenceOptions.LogProbs
+	TopLogProbs []TokenLogProb
+	Err         error
+}
+
+// TokenLogProb is a candidate token with its natural log-probability.
+type TokenLogProb struct {
+	Token   int32
+	LogProb float32
+}
+
+// Memory is the engine's memory in bytes.
+type Memory struct {
+	ActiveBytes int64
+	CacheBytes  int64
+	PeakBytes   int64
+}

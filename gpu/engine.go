@@ -1,0 +1,171 @@
+// Package gpu runs language models on MLX. Its Engine is what the batcher drives.
+package gpu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"mlx-worker/batcher"
+	"mlx-worker/gpu/mlx"
+	"mlx-worker/internal/fault"
+)
+
+// Config configures an Engine.
+type Config struct {
+	Device           string // "auto", "cpu" or "gpu"
+	CPUThreads       int    // threads of BLAS on the CPU; 0: one per core
+	DenseWeights     string // CPU: "auto", "on" or "off"; see nn.Policy
+	MemoryLimitBytes int64  // 0: MLX's default
+	CacheLimitBytes  int64  // -1: MLX's default
+}
+
+// Info describes what the engine runs on.
+type Info struct {
+	mlx.Device
+	MLXVersion  string
+	MLXCVersion string
+}
+
+// Engine owns MLX: one thread on which everything of MLX happens. Methods may be called from
+// any goroutine; they are jobs on that thread, in order.
+type Engine struct {
+	config  Config
+	thread  *mlx.Thread
+	runtime *mlx.Runtime
+	info    Info
+
+	memory struct{ active, cache, peak atomic.Int64 } // as of the last job
+
+	mu      sync.Mutex
+	models  map[string]*model
+	closed  bool
+	garbage []*sequence // closed, and not freed yet
+	sweeps  sync.WaitGroup
+}
+
+var _ batcher.Engine = (*Engine)(nil)
+
+// New starts the MLX thread and picks a device. Close ends it.
+func New(config Config) (*Engine, error) {
+	e := &Engine{config: config, thread: mlx.NewThread(), models: map[string]*model{}}
+	err := e.thread.Do(context.Background(), func() (err error) {
+		e.runtime, err = mlx.Open(mlx.Options{
+			Device:           config.Device,
+			CPUThreads:       config.CPUThreads,
+			MemoryLimitBytes: config.MemoryLimitBytes,
+			CacheLimitBytes:  config.CacheLimitBytes,
+		})
+		if err != nil {
+			return err
+		}
+		e.info = Info{Device: e.runtime.Device, MLXCVersion: mlx.CVersion}
+		e.info.MLXVersion, err = mlx.Version()
+		return err
+	})
+	if err != nil {
+		e.thread.Close()
+		return nil, fmt.Errorf("start MLX: %w", err)
+	}
+	return e, nil
+}
+
+// Info returns the device and the versions.
+func (e *Engine) Info() Info { return e.info }
+
+// Memory returns the figures of the last finished job, without waiting for the thread.
+func (e *Engine) Memory() batcher.Memory {
+	return batcher.Memory{
+		ActiveBytes: e.memory.active.Load(),
+		CacheBytes:  e.memory.cache.Load(),
+		PeakBytes:   e.memory.peak.Load(),
+	}
+}
+
+// Close frees all models and sequences and ends the thread.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return nil
+	}
+	e.closed = true
+	models := e.models
+	e.models = nil
+	e.mu.Unlock()
+
+	e.sweeps.Wait()
+	err := e.do(context.Background(), func() error {
+		for _, m := range models {
+			m.weights.Free()
+		}
+		return e.runtime.Close()
+	})
+	e.thread.Close()
+	return err
+}
+
+// do runs fn on the thread, after freeing closed sequences, and notes the memory figures. MLX
+// errors and panics come back as faults.
+func (e *Engine) do(ctx context.Context, fn func() error) error {
+	err := e.thread.Do(ctx, func() error {
+		e.sweep()
+		defer e.noteMemory()
+		return fn()
+	})
+	var known *fault.Error
+	if err == nil || errors.As(err, &known) || (ctx.Err() != nil && errors.Is(err, context.Cause(ctx))) {
+		return err
+	}
+	if errors.Is(err, mlx.ErrThreadClosed) {
+		return fault.New(fault.ShuttingDown, "the engine is closed")
+	}
+	return fault.New(fault.Generation, "%w", err).With("cause", err.Error())
+}
+
+// sweep frees the caches of closed sequences.
+func (e *Engine) sweep() {
+	e.mu.Lock()
+	garbage := e.garbage
+	e.garbage = nil
+	e.mu.Unlock()
+	for _, s := range garbage {
+		s.free()
+	}
+}
+
+// discard frees s with the next job on the thread, or with one of its own.
+func (e *Engine) discard(s *sequence) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return // the process is about to end, or the runtime is gone
+	}
+	e.garbage = append(e.garbage, s)
+	e.sweeps.Go(func() {
+		// The only error is that the thread has ended, and its memory with it.
+		_ = e.do(context.Background(), e.runtime.ClearCache)
+	})
+}
+
+func (e *Engine) noteMemory() {
+	m, err := e.runtime.Memory()
+	if err != nil {
+		return // the figures stay as they were
+	}
+	e.memory.active.Store(m.Active)
+	e.memory.cache.Store(m.Cache)
+	e.memory.peak.Store(m.Peak)
+}
+
+func (e *Engine) model(id string) (*model, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	m := e.models[id]
+	if m == nil {
+		return nil, fault.New(fault.ModelNotLoaded, "model %q is not loaded", id).With("model_id", id)
+	}
+	return m, nil
+}

@@ -1,0 +1,14 @@
+package mlx
+
+import "golang.org/x/sys/unix"
+
+// setBLASThreads does nothing: Accelerate chooses its own threads.
+func setBLASThreads(int) {}
+
+func physicalMemoryBytes() int64 {
+	size, err := unix.SysctlUint64("hw.memsize")
+	if err != nil {
+		return 0
+	}
+	return int64(size)
+}

@@ -1,0 +1,226 @@
+package gpu
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"mlx-worker/batcher"
+	"mlx-worker/gpu/load"
+	"mlx-worker/gpu/mlx"
+	"mlx-worker/gpu/models"
+	"mlx-worker/gpu/nn"
+	"mlx-worker/internal/fault"
+)
+
+// model is a loaded model. It is immutable but for its weights, which Unload frees.
+type model struct {
+	models.Model
+	weights *nn.Weights
+	info    batcher.ModelInfo
+}
+
+// defaultContextLength holds for models that do not say how long their context is.
+const defaultContextLength = 4096
+
+// Load implements batcher.Engine. Reading and unpacking happen on the caller's goroutine, each
+// array's conversion as a job of its own, so that steps of other models come in between.
+func (e *Engine) Load(ctx context.Context, req batcher.LoadRequest, progress func(batcher.LoadProgress)) (batcher.ModelInfo, error) {
+	start := time.Now()
+	checkpoint, err := load.Open(req.Path)
+	if err != nil {
+		return batcher.ModelInfo{}, err
+	}
+	defer checkpoint.Close()
+	config := checkpoint.Config()
+	if err := models.Supported(config.ModelType); err != nil {
+		return batcher.ModelInfo{}, err
+	}
+	contextLength, err := contextLength(req.ContextLength, config.MaxLength)
+	if err != nil {
+		return batcher.ModelInfo{}, err
+	}
+	policy, err := e.policy(req.DType, checkpoint)
+	if err != nil {
+		return batcher.ModelInfo{}, err
+	}
+	m, dtype, err := e.build(ctx, checkpoint, policy, progress)
+	if err != nil {
+		return batcher.ModelInfo{}, loadError(ctx, err)
+	}
+	m.info = batcher.ModelInfo{
+		ModelID:        req.ModelID,
+		Architecture:   config.ModelType,
+		ContextLength:  contextLength,
+		ParameterCount: m.weights.Parameters,
+		SizeBytes:      m.weights.Bytes,
+		DType:          dtype.String(),
+		VocabSize:      m.VocabSize(),
+	}
+	if q := config.Quantization(); q != nil {
+		m.info.Quantization = &batcher.Quantization{Mode: string(q.Mode), Bits: q.Bits, GroupSize: q.GroupSize}
+	}
+	m.info.LoadMs = float64(time.Since(start).Microseconds()) / 1000
+	if err := e.register(req.ModelID, m); err != nil {
+		return batcher.ModelInfo{}, errors.Join(err, e.do(context.Background(), m.free))
+	}
+	return m.info, nil
+}
+
+// Unload implements batcher.Engine. The caller has closed the model's sequences.
+func (e *Engine) Unload(ctx context.Context, modelID string) (freedBytes int64, err error) {
+	m, err := e.model(modelID)
+	if err != nil {
+		return 0, err
+	}
+	err = e.do(ctx, func() error {
+		before, err := e.runtime.Memory()
+		if err != nil {
+			return err
+		}
+		e.mu.Lock()
+		delete(e.models, modelID)
+		e.mu.Unlock()
+		m.weights.Free()
+		if err := e.runtime.ClearCache(); err != nil {
+			return err
+		}
+		after, err := e.runtime.Memory()
+		freedBytes = before.Active - after.Active
+		return err
+	})
+	return freedBytes, err
+}
+
+func (m *model) free() error {
+	m.weights.Free()
+	return nil
+}
+
+func (e *Engine) register(id string, m *model) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return fault.New(fault.ShuttingDown, "the engine is closed")
+	}
+	if e.models[id] != nil {
+		return fault.New(fault.ModelLoad, "model %q is already loaded", id)
+	}
+	e.models[id] = m
+	return nil
+}
+
+// build reads the checkpoint into a model and runs its first token, so that the dtype of its
+// activations is known and a GPU has compiled its kernels.
+func (e *Engine) build(ctx context.Context, checkpoint load.Checkpoint, policy nn.Policy, progress func(batcher.LoadProgress)) (*model, mlx.DType, error) {
+	run := func(job func() error) error { return e.do(ctx, job) }
+	b := nn.NewBuilder(checkpoint.Config(), policy, e.runtime.Stream, run)
+	total := checkpoint.TotalBytes()
+	report := func(phase string, loaded int64) {
+		if progress != nil {
+			progress(batcher.LoadProgress{Phase: phase, LoadedBytes: loaded, TotalBytes: total})
+		}
+	}
+	err := checkpoint.Each(ctx, policy.DenseWeights, func(a load.HostArray, readBytes int64) error {
+		report("read", readBytes)
+		return b.Add(a)
+	})
+	var built models.Model
+	var weights *nn.Weights
+	if err == nil {
+		report("convert", total)
+		built, weights, err = models.New(b)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, e.do(context.Background(), func() error { b.Discard(); return nil }))
+	}
+	m := &model{Model: built, weights: weights}
+	report("warmup", total)
+	dtype, err := e.warmUp(ctx, m)
+	if err != nil {
+		return nil, 0, errors.Join(err, e.do(context.Background(), m.free))
+	}
+	return m, dtype, nil
+}
+
+// warmUp generates one token and returns the dtype of the logits. On the CPU there is nothing
+// to compile, so the graph is only built there, which finds shapes that do not fit.
+func (e *Engine) warmUp(ctx context.Context, m *model) (dtype mlx.DType, err error) {
+	err = e.do(ctx, func() error {
+		s := newSequence(e, m, []int32{0}, batcher.SequenceOptions{})
+		defer s.free()
+		logits, err := s.logits(func(sc *mlx.Scope) mlx.Array { return sc.Int32s([]int32{0}, 1, 1) })
+		if err != nil {
+			return err
+		}
+		defer logits.Free()
+		dtype = logits.Array().DType()
+		if e.info.Backend == mlx.CPU {
+			return nil
+		}
+		return mlx.Eval(logits.Array())
+	})
+	return dtype, err
+}
+
+func contextLength(asked, trained int) (int, error) {
+	switch {
+	case trained == 0 && asked == 0:
+		return defaultContextLength, nil
+	case asked == 0:
+		return trained, nil
+	case trained > 0 && asked > trained:
+		return 0, fault.New(fault.InvalidParams, "context_length %d is longer than the model's %d", asked, trained).
+			With("param", "context_length").With("accepted", trained)
+	default:
+		return asked, nil
+	}
+}
+
+var dtypesByName = map[string]mlx.DType{"float32": mlx.Float32, "float16": mlx.Float16, "bfloat16": mlx.BFloat16}
+
+// policy decides how weights are kept. On the CPU half precision is slower than float32 by an
+// order of magnitude, so float32 is the default there.
+func (e *Engine) policy(dtype string, checkpoint load.Checkpoint) (nn.Policy, error) {
+	p := nn.Policy{Backend: e.info.Backend, DType: checkpoint.Config().DType}
+	if p.Backend == mlx.CPU {
+		float32Type := mlx.Float32
+		p.DType = &float32Type
+	}
+	if dtype != "" {
+		d, known := dtypesByName[dtype]
+		if !known {
+			return p, fault.New(fault.InvalidParams, "dtype %q is not one of float32, float16, bfloat16", dtype).With("param", "dtype")
+		}
+		p.DType = &d
+	}
+	p.DenseWeights = p.Backend == mlx.CPU && *p.DType == mlx.Float32 && e.denseWeightsFit(checkpoint)
+	return p, nil
+}
+
+// denseWeightsFit reports whether dense float32 copies of the quantised matrices are wanted:
+// in mode "auto" if they take at most half of the memory that is free.
+func (e *Engine) denseWeightsFit(checkpoint load.Checkpoint) bool {
+	q := checkpoint.Config().Quantization()
+	switch {
+	case q == nil || e.config.DenseWeights == "off":
+		return false
+	case e.config.DenseWeights == "on":
+		return true
+	}
+	const scaleAndBiasBits = 2 * 16
+	storedBits := float64(q.Bits) + scaleAndBiasBits/float64(q.GroupSize)
+	denseBytes := float64(checkpoint.TotalBytes()) * 32 / storedBits
+	return denseBytes <= float64(availableMemoryBytes())/2
+}
+
+// loadError makes every failure of a load one of its kind, and names a cancelled load.
+func loadError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fault.New(fault.Cancelled, "loading was cancelled")
+	}
+	if k := fault.KindOf(err); k == fault.Generation || k == fault.Runtime {
+		return fault.New(fault.ModelLoad, "%w", err)
+	}
+	return err
+}

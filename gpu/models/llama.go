@@ -1,0 +1,119 @@
+package models
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"mlx-worker/gpu/mlx"
+	"mlx-worker/gpu/nn"
+	"mlx-worker/internal/fault"
+)
+
+// llamaConfig is the part of config.json that the llama family reads: Llama 1 to 3.x, Mistral,
+// SmolLM2, TinyLlama, Yi.
+type llamaConfig struct {
+	HiddenSize       int      `json:"hidden_size"`
+	Layers           int      `json:"num_hidden_layers"`
+	IntermediateSize int      `json:"intermediate_size"`
+	Heads            int      `json:"num_attention_heads"`
+	KVHeads          int      `json:"num_key_value_heads"` // 0: Heads
+	HeadDim          int      `json:"head_dim"`            // 0: HiddenSize / Heads
+	VocabSize        int      `json:"vocab_size"`
+	RMSNormEps       float32  `json:"rms_norm_eps"`
+	TieEmbeddings    *bool    `json:"tie_word_embeddings"` // nil: true, as in mlx-lm
+	LayerTypes       []string `json:"layer_types"`
+}
+
+func (c *llamaConfig) complete() error {
+	if c.KVHeads == 0 {
+		c.KVHeads = c.Heads
+	}
+	if c.HeadDim == 0 && c.Heads > 0 {
+		c.HeadDim = c.HiddenSize / c.Heads
+	}
+	for name, v := range map[string]int{
+		"hidden_size": c.HiddenSize, "num_hidden_layers": c.Layers, "intermediate_size": c.IntermediateSize,
+		"num_attention_heads": c.Heads, "num_key_value_heads": c.KVHeads, "head_dim": c.HeadDim, "vocab_size": c.VocabSize,
+	} {
+		if v <= 0 {
+			return fault.New(fault.ModelLoad, "config.json: %s is %d, and must be positive", name, v)
+		}
+	}
+	if c.Heads%c.KVHeads != 0 {
+		return fault.New(fault.ModelLoad, "config.json: %d attention heads are not a multiple of %d key-value heads", c.Heads, c.KVHeads)
+	}
+	if c.RMSNormEps <= 0 {
+		return fault.New(fault.ModelLoad, "config.json: rms_norm_eps is %g, and must be positive", c.RMSNormEps)
+	}
+	if i := slices.IndexFunc(c.LayerTypes, func(t string) bool { return t != "full_attention" }); i >= 0 {
+		return fault.New(fault.ModelLoad, "config.json: layer_types has %q, and only full_attention is supported", c.LayerTypes[i])
+	}
+	return nil
+}
+
+type llama struct {
+	config    llamaConfig
+	embedding *nn.Embedding
+	layers    []llamaLayer
+	norm      *nn.RMSNorm
+	head      nn.Linear
+}
+
+type llamaLayer struct {
+	inputNorm, postNorm *nn.RMSNorm
+	attention           *nn.Attention
+	mlp                 *nn.SwiGLU
+}
+
+func newLlama(b *nn.Builder) (Model, error) {
+	var c llamaConfig
+	if err := b.Config.Decode(&c); err != nil {
+		return nil, err
+	}
+	if err := c.complete(); err != nil {
+		return nil, err
+	}
+	tied := c.TieEmbeddings == nil || *c.TieEmbeddings
+	b.Ignore(func(name string) bool {
+		return strings.Contains(name, "rotary_emb.inv_freq") || (tied && strings.HasPrefix(name, "lm_head."))
+	})
+	m := &llama{config: c, embedding: b.Embedding("model.embed_tokens", c.VocabSize, c.HiddenSize)}
+	rope := b.RoPE(c.HeadDim)
+	attention := nn.AttentionConfig{Hidden: c.HiddenSize, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim}
+	for i := range c.Layers {
+		path := fmt.Sprintf("model.layers.%d", i)
+		m.layers = append(m.layers, llamaLayer{
+			inputNorm: b.RMSNorm(path+".input_layernorm", c.HiddenSize, c.RMSNormEps),
+			attention: b.Attention(path+".self_attn", attention, rope),
+			postNorm:  b.RMSNorm(path+".post_attention_layernorm", c.HiddenSize, c.RMSNormEps),
+			mlp:       b.SwiGLU(path+".mlp", c.HiddenSize, c.IntermediateSize),
+		})
+	}
+	m.norm = b.RMSNorm("model.norm", c.HiddenSize, c.RMSNormEps)
+	if tied {
+		if m.embedding != nil {
+			m.head = m.embedding.AsLinear()
+		}
+	} else {
+		m.head = b.Linear("lm_head", c.HiddenSize, c.VocabSize)
+	}
+	return m, b.Err()
+}
+
+func (m *llama) Hidden(c *nn.Context, tokens mlx.Array) mlx.Array {
+	x := m.embedding.Forward(c.Scope, tokens)
+	for i, layer := range m.layers {
+		x = c.Add(x, layer.attention.Forward(c, layer.inputNorm.Forward(c.Scope, x), i))
+		x = c.Add(x, layer.mlp.Forward(c.Scope, layer.postNorm.Forward(c.Scope, x)))
+	}
+	return m.norm.Forward(c.Scope, x)
+}
+
+func (m *llama) Logits(s *mlx.Scope, hidden mlx.Array) mlx.Array { return m.head.Forward(s, hidden) }
+func (m *llama) Layers() int                                     { return m.config.Layers }
+func (m *llama) VocabSize() int                                  { return m.config.VocabSize }
+
+func (m *llama) KVBytesPerToken(dtype mlx.DType) int64 {
+	return 2 * int64(m.config.Layers) * int64(m.config.KVHeads) * int64(m.config.HeadDim) * int64(dtype.Size())
+}

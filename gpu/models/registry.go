@@ -1,0 +1,71 @@
+// Package models holds the model families, one file each.
+//
+// A family is a constructor that reads its configuration and takes its layers from an
+// nn.Builder, and a forward pass. To add one, write the file and a row in families.
+package models
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"mlx-worker/gpu/mlx"
+	"mlx-worker/gpu/nn"
+	"mlx-worker/internal/fault"
+)
+
+// Model is a decoder-only language model on a device.
+type Model interface {
+	// Hidden runs tokens, int32 [1, L], through the layers and extends the context's caches.
+	// It returns [1, L, hidden], normalised.
+	Hidden(c *nn.Context, tokens mlx.Array) mlx.Array
+
+	// Logits projects hidden states [1, L, hidden] to [1, L, vocab].
+	Logits(s *mlx.Scope, hidden mlx.Array) mlx.Array
+
+	// Layers is the number of caches that Hidden wants.
+	Layers() int
+
+	// VocabSize is the last dimension of the logits.
+	VocabSize() int
+
+	// KVBytesPerToken is the memory that one position takes in all caches.
+	KVBytesPerToken(dtype mlx.DType) int64
+}
+
+// families maps model_type of config.json to the family that runs it.
+var families = map[string]func(*nn.Builder) (Model, error){
+	"llama":   newLlama,
+	"mistral": newLlama,
+}
+
+// New builds the model that the builder's configuration names. The caller frees the weights.
+func New(b *nn.Builder) (Model, *nn.Weights, error) {
+	build, known := families[b.Config.ModelType]
+	if !known {
+		return nil, nil, unknown(b.Config.ModelType)
+	}
+	model, err := build(b)
+	if err != nil {
+		return nil, nil, err
+	}
+	weights, err := b.Finish()
+	if err != nil {
+		return nil, nil, err
+	}
+	return model, weights, nil
+}
+
+// Supported returns an error that names modelType if no family runs it.
+func Supported(modelType string) error {
+	if _, known := families[modelType]; !known {
+		return unknown(modelType)
+	}
+	return nil
+}
+
+func unknown(modelType string) error {
+	accepted := slices.Sorted(maps.Keys(families))
+	return fault.New(fault.ModelLoad, "unknown architecture %q; accepted: %s", modelType, strings.Join(accepted, ", ")).
+		With("architecture", modelType)
+}

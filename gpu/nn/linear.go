@@ -1,0 +1,104 @@
+package nn
+
+import "mlx-worker/gpu/mlx"
+
+// Linear is a projection from the last axis of x, of size in, to size out.
+type Linear interface {
+	Forward(s *mlx.Scope, x mlx.Array) mlx.Array
+}
+
+// denseLinear multiplies by a matrix that was transposed once, at load.
+type denseLinear struct {
+	weightT *mlx.Ref // [in, out], a view of [out, in]
+	bias    *mlx.Ref // [out] or nil
+}
+
+func (l *denseLinear) Forward(s *mlx.Scope, x mlx.Array) mlx.Array {
+	if l.bias != nil {
+		return s.AddMM(l.bias.Array(), x, l.weightT.Array())
+	}
+	return s.MatMul(x, l.weightT.Array())
+}
+
+// quantizedMatrix is a mlx.Quantized that owns its arrays.
+type quantizedMatrix struct {
+	weight, scales, biases *mlx.Ref
+	groupSize, bits        int
+	mode                   mlx.QuantMode
+}
+
+func (q *quantizedMatrix) view() mlx.Quantized {
+	v := mlx.Quantized{Weight: q.weight.Array(), Scales: q.scales.Array(), GroupSize: q.groupSize, Bits: q.bits, Mode: q.mode}
+	if q.biases != nil {
+		v.Biases = q.biases.Array()
+	}
+	return v
+}
+
+// quantizedLinear is MLX's own quantised product.
+type quantizedLinear struct {
+	matrix *quantizedMatrix
+	bias   *mlx.Ref // [out] or nil
+}
+
+func (l *quantizedLinear) Forward(s *mlx.Scope, x mlx.Array) mlx.Array {
+	return addBias(s, s.QuantizedMatMul(x, l.matrix.view()), l.bias)
+}
+
+// cpuQuantizedLinear uses MLX's quantised product for few rows, whose cost is linear in rows,
+// and a dense product through BLAS of the matrix dequantised for this call for more.
+type cpuQuantizedLinear struct{ quantizedLinear }
+
+// cpuDequantizeRows is where dequantise + sgemm becomes faster than the quantised product:
+// 4 rows cost 3.2 ms against 3.9 ms for up to 128 rows (576×1536, 4 bit).
+const cpuDequantizeRows = 5
+
+func (l *cpuQuantizedLinear) Forward(s *mlx.Scope, x mlx.Array) mlx.Array {
+	if s.Err() != nil || x.Size()/x.Dim(-1) < cpuDequantizeRows {
+		return l.quantizedLinear.Forward(s, x)
+	}
+	dense := s.Dequantize(l.matrix.view())
+	return addBias(s, s.MatMul(x, s.Transpose(dense, 1, 0)), l.bias)
+}
+
+func addBias(s *mlx.Scope, x mlx.Array, bias *mlx.Ref) mlx.Array {
+	if bias == nil {
+		return x
+	}
+	return s.Add(x, bias.Array())
+}
+
+// Embedding maps token ids to rows of a [vocab, hidden] matrix.
+type Embedding struct {
+	dense  *mlx.Ref         // [vocab, hidden] or nil
+	matrix *quantizedMatrix // if dense is nil
+	head   Linear
+}
+
+// Forward returns [..., hidden] for int32 ids [...].
+func (e *Embedding) Forward(s *mlx.Scope, ids mlx.Array) mlx.Array {
+	if e.dense != nil {
+		return s.Take(e.dense.Array(), ids, 0)
+	}
+	rows := e.matrix.view()
+	rows.Weight = s.Take(rows.Weight, ids, 0)
+	rows.Scales = s.Take(rows.Scales, ids, 0)
+	if !rows.Biases.IsNull() {
+		rows.Biases = s.Take(rows.Biases, ids, 0)
+	}
+	return s.Dequantize(rows)
+}
+
+// AsLinear is the output head that shares the embedding's matrix.
+func (e *Embedding) AsLinear() Linear { return e.head }
+
+// RMSNorm is root-mean-square normalisation over the last axis.
+type RMSNorm struct {
+	weight *mlx.Ref
+	eps    float32
+}
+
+// Forward normalises x.
+func (n *RMSNorm) Forward(s *mlx.Scope, x mlx.Array) mlx.Array {
+	return s.RMSNorm(x, n.weight.Array(), n.eps)
+}
