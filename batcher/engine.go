@@ -14,11 +14,12 @@ type Engine interface {
 	Unload(ctx context.Context, modelID string) (freedBytes int64, err error)
 
 	// NewSequence prepares a sequence over a prompt of at least one token. Nothing is
-	// computed before the first Step.
+	// computed before the first Step. It may refuse with fault.InsufficientMemory.
 	NewSequence(ctx context.Context, modelID string, prompt []int32, opts SequenceOptions) (Sequence, error)
 
 	// Step advances every row by one unit of work (see Row) and returns one result per row,
-	// in order. A StepResult.Err fails its row alone; a returned error fails all of them.
+	// in order. A StepResult.Err fails its row alone; a returned error fails all of them. ctx
+	// ends when a shutdown has waited long enough.
 	Step(ctx context.Context, rows []Row) ([]StepResult, error)
 
 	// Memory never waits for the engine thread.

@@ -1,0 +1,95 @@
+package batcher
+
+import (
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestPercentileInterpolates(t *testing.T) {
+	for _, c := range []struct {
+		samples []int64
+		p       float64
+		want    time.Duration
+	}{
+		{nil, 0.5, 0}, {[]int64{7}, 0.99, 7}, {[]int64{10, 20}, 0.5, 15}, {[]int64{0, 10, 20, 30, 40}, 0.95, 38}, {[]int64{1, 2, 3}, 1, 3},
+	} {
+		if got := percentile(c.samples, c.p); got != c.want {
+			t.Errorf("percentile(%v, %v) = %v, want %v", c.samples, c.p, got, c.want)
+		}
+	}
+}
+
+func TestRingKeepsTheLast1000(t *testing.T) {
+	var r ring
+	for i := range 3000 {
+		r.add(time.Duration(i))
+	}
+	got := r.latency()
+	if got.Count != 3000 || got.P50 != 2499 || got.P99 != 2989 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestRateSlotsAreReused(t *testing.T) {
+	start := time.Now()
+	r := rate{started: start}
+	r.add(start)
+	r.add(start.Add(90 * time.Second))
+	r.add(start.Add(90 * time.Second))
+	if got := r.perSecond(start.Add(90*time.Second), 5*time.Second); got < 2/5.0 || got > 2/4.7 {
+		t.Errorf("%v", got)
+	}
+	// A slot's earlier life, a minute ago, does not count.
+	r = rate{started: start}
+	r.add(start.Add(slotTime))
+	r.add(start.Add(slotTime * time.Duration(slotCount+1)))
+	if got := r.perSecond(start.Add(slotTime*time.Duration(slotCount+1)), time.Minute); got < 1/60.0 || got > 1/59.0 {
+		t.Errorf("%v", got)
+	}
+}
+
+// Readers race with the writer by design; the race detector checks that they may.
+func TestReadersRaceWithTheWriter(t *testing.T) {
+	var r ring
+	q := rate{started: time.Now()}
+	var group sync.WaitGroup
+	group.Go(func() {
+		for i := range 20_000 {
+			r.add(5)
+			q.add(q.started.Add(time.Duration(i) * time.Millisecond))
+		}
+	})
+	group.Go(func() {
+		for range 50 {
+			if got := r.latency(); got.Count > 1 && got.P50 != 5 {
+				t.Errorf("%+v", got)
+			}
+			q.perSecond(q.started.Add(10*time.Second), time.Minute)
+		}
+	})
+	group.Wait()
+}
+
+func TestQueueOrderWithRemovals(t *testing.T) {
+	var q queue
+	streams := make([]*Stream, 6)
+	for i := range streams {
+		streams[i] = &Stream{req: Request{Priority: Priority(i % 3)}}
+		q.push(streams[i])
+	}
+	q.remove(streams[1])
+	q.all(func(s *Stream) {
+		if s == streams[3] {
+			q.remove(s)
+		}
+	})
+	for _, want := range []*Stream{streams[4], streams[0], streams[2], streams[5], nil} {
+		if got := q.pop(); got != want {
+			t.Errorf("popped %+v, want %+v", got, want)
+		}
+	}
+	if q.len() != 0 {
+		t.Errorf("%d left", q.len())
+	}
+}
