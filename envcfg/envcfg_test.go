@@ -198,3 +198,12 @@ func TestUnknown(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+func TestWithoutEffect(t *testing.T) {
+	got := envcfg.WithoutEffect([]string{
+		"MLX_AUTO_TUNE=on", "MLX_FAST_PATH=ON", "MLX_ADAPTIVE_WINDOW=", "MLX_LOG_LEVEL=debug", "OTHER=1", "MLX_GPU_SCHEDULER=off",
+	})
+	if want := []string{"MLX_AUTO_TUNE", "MLX_GPU_SCHEDULER"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
