@@ -1,0 +1,82 @@
+/** Start-up time of the worker, and its memory before any model. Format of the result: README.md. */
+import { resolveWorker } from "../js-client/src/resolve-worker.js";
+import { RESULTS_FOLDER } from "./lib/args.js";
+import { type FlagTable, helpText, integer, parseFlags, text, toggle, UsageError } from "./lib/flags.js";
+import { duration, megabytes } from "./lib/format.js";
+import { thisMachine } from "./lib/machine.js";
+import { workerEnvironment, writeResult } from "./lib/result.js";
+import { probeStartup, type Startup } from "./lib/startup-probe.js";
+import { describe } from "./lib/stats.js";
+
+interface Options {
+  readonly runs: number;
+  readonly output: string;
+  readonly json: boolean;
+  readonly help: boolean;
+}
+
+const FLAGS: FlagTable<Options> = {
+  runs: {
+    option: "--runs",
+    value: "<n>",
+    doc: "measured starts (20 to 1000), after one that is not",
+    parse: integer(20, 1000),
+    default: 25,
+  },
+  output: {
+    option: "--output",
+    value: "<folder>",
+    doc: "where the JSON result goes",
+    parse: text,
+    default: RESULTS_FOLDER,
+  },
+  json: toggle("--json", "print the JSON result on stdout; everything else goes to stderr"),
+  help: toggle("--help", "print this"),
+};
+
+async function run(options: Options): Promise<void> {
+  const output = options.json ? process.stderr : process.stdout;
+  const worker = resolveWorker({ env: process.env });
+  // The first start brings the files into memory, which an application pays once, not at every start.
+  await probeStartup(worker);
+  const startups: Startup[] = [];
+  for (let index = 0; index < options.runs; index++) startups.push(await probeStartup(worker));
+
+  const memory = startups.map((startup) => startup.residentBytes).filter((bytes) => bytes !== null);
+  const result = {
+    schemaVersion: 1,
+    benchmark: "startup",
+    timestamp: new Date().toISOString(),
+    environment: workerEnvironment(process.env),
+    machine: thisMachine(),
+    readyMs: describe(startups.map((startup) => startup.readyMs)),
+    residentBytes: memory.length > 0 ? describe(memory) : null,
+    rawResults: startups,
+  };
+  const { readyMs, residentBytes } = result;
+  output.write(
+    `Start to worker/ready: median ${duration(readyMs.median)}, P95 ${duration(readyMs.p95)}, ` +
+      `${duration(readyMs.min)} to ${duration(readyMs.max)} (${readyMs.count} starts)\n`,
+  );
+  output.write(
+    residentBytes
+      ? `Resident memory before a model: median ${megabytes(residentBytes.median)}, at most ${megabytes(residentBytes.max)}\n`
+      : "Resident memory before a model: this platform does not tell\n",
+  );
+  for (const file of await writeResult(options.output, result)) output.write(`written: ${file}\n`);
+  if (options.json) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+}
+
+async function main(): Promise<number> {
+  try {
+    const options = parseFlags(process.argv.slice(2), FLAGS);
+    if (options.help) process.stdout.write(helpText("npm run bench:startup -- [options]", FLAGS));
+    else await run(options);
+    return 0;
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    return error instanceof UsageError ? 2 : 1;
+  }
+}
+
+process.exitCode = await main();

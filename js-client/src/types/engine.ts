@@ -1,0 +1,229 @@
+import type { ChatMessage, GenerateOptions, GenerateParams, Generation, ModelRef, Tool } from "./generate.js";
+import type { GeneratorChunk, GeneratorParams } from "./generator.js";
+import type { RuntimeInfo, RuntimeState, RuntimeStats } from "./runtime.js";
+
+/** Options of `createEngine`. */
+export interface EngineOptions {
+  /** The worker's executable. Default: see `WorkerNotFoundError` for the places that are searched. */
+  readonly workerPath?: string | undefined;
+  /** Environment of the worker, on top of this process's; undefined removes a variable. */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+  /** Working folder of the worker, and what a relative `localPath` is relative to. Default: this process's. */
+  readonly cwd?: string | undefined;
+  /** Folder that model ids are looked up in (`MLX_MODELS_DIR`). */
+  readonly modelsDir?: string | undefined;
+  /** What the worker logs to stderr (`MLX_LOG_LEVEL`). */
+  readonly logLevel?: "debug" | "info" | "warn" | "error" | undefined;
+  /** Time for the worker to become ready, in milliseconds. Default 60000; 0: no limit. */
+  readonly startTimeoutMs?: number | undefined;
+  /** Largest message in either direction, in bytes (`MLX_MAX_FRAME_BYTES`). Default 64 MiB. */
+  readonly maxFrameBytes?: number | undefined;
+  /** Receives what the worker writes to stderr: its log. Default: only kept for error messages. */
+  readonly onStderr?: ((text: string) => void) | undefined;
+}
+
+/** Options of every call. */
+export interface CallOptions {
+  /** Makes the call reject with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Which model to load, and how. */
+export interface LoadModelOptions {
+  /** Id that later calls use; without `localPath` also what is looked up in `modelsDir` and the Hugging Face cache. */
+  readonly model: string;
+  /** A folder with a config.json, or a .gguf file. */
+  readonly localPath?: string | undefined;
+  readonly revision?: string | undefined;
+  readonly adapterPath?: string | undefined;
+  /** Tokens of context to offer. Default: the model's own. */
+  readonly contextLength?: number | undefined;
+  /** Type of the activations. Default: the model's own, or the backend's policy. */
+  readonly dtype?: "float32" | "float16" | "bfloat16" | undefined;
+  readonly quantization?: string | undefined;
+  /** Loads the model as a draft for speculative decoding. */
+  readonly draft?: boolean | undefined;
+  /** Code from model repositories is never run: true is refused. */
+  readonly trustRemoteCode?: boolean | undefined;
+}
+
+/** How far loading a model has come. */
+export interface LoadProgress {
+  readonly modelId: string;
+  readonly phase: "read" | "convert" | "warmup";
+  readonly loadedBytes: number;
+  readonly totalBytes: number;
+}
+
+/** Options of {@link Engine.loadModel}. */
+export interface LoadModelCallOptions extends CallOptions {
+  readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+}
+
+/** A loaded model; usable wherever a model id is. */
+export interface ModelHandle {
+  readonly modelId: string;
+  readonly state: "ready";
+  readonly architecture: string;
+  /** Tokens. */
+  readonly contextLength: number;
+  readonly parameterCount: number;
+  readonly sizeBytes: number;
+  readonly dtype: string;
+  readonly quantization: { readonly mode: string; readonly bits: number; readonly groupSize: number } | null;
+  readonly vocabSize: number;
+  /** Whether the model has a chat template, that is whether `messages` can be used. */
+  readonly chatTemplate: boolean;
+  readonly eosTokenIds: readonly number[];
+  readonly loadMs: number;
+  /** Whether the model was loaded already. */
+  readonly cached: boolean;
+}
+
+/** Options of {@link Engine.unloadModel}. */
+export interface UnloadModelOptions extends CallOptions {
+  /** True cancels the model's streams; false (the default) refuses while it has any. */
+  readonly force?: boolean | undefined;
+}
+
+/** Result of {@link Engine.unloadModel}. */
+export interface UnloadResult {
+  readonly success: boolean;
+  readonly freedBytes: number;
+}
+
+interface TokenizeSettings {
+  readonly model: ModelRef;
+  /** Adds the tokens that the model expects around a text. Default true. */
+  readonly addSpecialTokens?: boolean | undefined;
+  /** Returns the vocabulary entries as well. Default false. */
+  readonly strings?: boolean | undefined;
+}
+
+/** Parameters of {@link Engine.tokenize}. */
+export interface TokenizeParams extends TokenizeSettings {
+  readonly text: string;
+}
+
+/** Parameters of {@link Engine.batchTokenize}. */
+export interface BatchTokenizeParams extends TokenizeSettings {
+  readonly texts: readonly string[];
+}
+
+/** A tokenized text. */
+export interface TokenizeResult {
+  readonly tokens: readonly number[];
+  /** Vocabulary entries of the tokens, with `strings`. */
+  readonly tokenStrings?: readonly string[];
+  readonly count: number;
+}
+
+/** Parameters of {@link Engine.detokenize}. */
+export interface DetokenizeParams {
+  readonly model: ModelRef;
+  readonly tokens: readonly number[];
+  /** Leaves special tokens out of the text. Default false. */
+  readonly skipSpecialTokens?: boolean | undefined;
+}
+
+/** Parameters of {@link Engine.applyChatTemplate}. */
+export interface ChatTemplateParams {
+  readonly model: ModelRef;
+  readonly messages: readonly ChatMessage[];
+  readonly tools?: readonly Tool[] | undefined;
+  /** Further variables of the template. */
+  readonly chatTemplateKwargs?: Readonly<Record<string, unknown>> | undefined;
+  /** Ends with the beginning of an answer. Default true. */
+  readonly addGenerationPrompt?: boolean | undefined;
+  /** True: token ids instead of text. */
+  readonly tokenize?: boolean | undefined;
+}
+
+/** Options of {@link Engine.close}. */
+export interface CloseOptions {
+  /** Time for running calls to finish, in milliseconds. Default 5000; 0 cancels them. */
+  readonly drainMs?: number | undefined;
+}
+
+/**
+ * One worker process and the models in it.
+ *
+ * The worker is started by the first call and shared by all; after a crash, by the next call (its models
+ * have to be loaded again). While no call is pending it does not keep the application alive.
+ */
+export interface Engine extends AsyncDisposable {
+  /**
+   * Loads a model. Concurrent loads of one id are one load. An aborted call stops waiting; the worker
+   * finishes loading all the same.
+   *
+   * @example
+   * ```ts
+   * const model = await engine.loadModel({ model: "smollm2", localPath: "./SmolLM2-135M-Instruct.Q4_1.gguf" });
+   * ```
+   */
+  loadModel(model: string | LoadModelOptions, options?: LoadModelCallOptions): Promise<ModelHandle>;
+
+  /** Unloads a model and frees its memory. */
+  unloadModel(model: ModelRef, options?: UnloadModelOptions): Promise<UnloadResult>;
+
+  /**
+   * Starts to generate, at once. The returned value can be awaited and iterated; all failures, those of
+   * parameters included, come out there.
+   *
+   * @example
+   * ```ts
+   * const { text } = await engine.generate({ model, messages: [{ role: "user", content: "Hi" }] });
+   * ```
+   */
+  generate(params: GenerateParams, options?: GenerateOptions): Generation;
+
+  /** Starts several generations with one message to the worker. Each one succeeds or fails alone. */
+  batchGenerate(
+    requests: readonly GenerateParams[],
+    options?: Omit<GenerateOptions, "streamId">,
+  ): Generation[];
+
+  /**
+   * Generates as a sequence of token, metadata and error chunks; starts when the first one is asked for.
+   * What fails before the generation has started is thrown, what fails later is an error chunk.
+   */
+  createGenerator(
+    params: GeneratorParams,
+    options?: GenerateOptions,
+  ): AsyncGenerator<GeneratorChunk, void, undefined>;
+
+  tokenize(params: TokenizeParams, options?: CallOptions): Promise<TokenizeResult>;
+
+  /** Tokenizes several texts with one message to the worker; the first one that fails rejects the call. */
+  batchTokenize(params: BatchTokenizeParams, options?: CallOptions): Promise<TokenizeResult[]>;
+
+  /** Text of token ids. */
+  detokenize(params: DetokenizeParams, options?: CallOptions): Promise<string>;
+
+  /** Renders a conversation by the model's chat template, to text or, with `tokenize`, to token ids. */
+  applyChatTemplate(
+    params: ChatTemplateParams & { readonly tokenize: true },
+    options?: CallOptions,
+  ): Promise<number[]>;
+  applyChatTemplate(
+    params: ChatTemplateParams & { readonly tokenize?: false | undefined },
+    options?: CallOptions,
+  ): Promise<string>;
+
+  /** Resolves when the worker answers; it does so even while it loads or generates. */
+  ping(options?: CallOptions): Promise<void>;
+
+  runtimeInfo(options?: CallOptions): Promise<RuntimeInfo>;
+
+  runtimeState(options?: CallOptions): Promise<RuntimeState>;
+
+  /** Latency, throughput and scheduler figures. */
+  stats(options?: CallOptions): Promise<RuntimeStats>;
+
+  /**
+   * Ends the worker: running calls may finish within `drainMs`, then the process is ended by increasing
+   * force. Resolves when it is gone; a second call returns the same promise. Later calls reject with
+   * `EngineClosedError`.
+   */
+  close(options?: CloseOptions): Promise<void>;
+}

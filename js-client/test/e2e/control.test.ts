@@ -1,0 +1,154 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import {
+  type Engine,
+  type Generation,
+  ModelNotLoadedError,
+  WorkerCrashedError,
+  WorkerStartError,
+} from "../../src/index.js";
+import { isAlive, rejection } from "../fake/fake-engine.js";
+import { MODEL_FILE, ROOT } from "./paths.js";
+import { expectServes, loadTestModel, realEngine } from "./real-engine.js";
+
+/** A generation that only ends when it is stopped, as far as a test is concerned. */
+const ENDLESS = { model: "smollm2", prompt: "Once upon a time", maxTokens: 1900, ignoreEos: true };
+
+const activeStreams = async (engine: Engine): Promise<number> => (await engine.runtimeState()).activeStreams;
+
+describe("stopping", () => {
+  let engine: Engine;
+
+  beforeAll(async () => {
+    engine = realEngine();
+    await loadTestModel(engine);
+  });
+
+  afterAll(() => engine.close());
+
+  test("break cancels and frees the stream", async () => {
+    const generation = engine.generate(ENDLESS);
+    for await (const chunk of generation) if (chunk.index === 2) break;
+    const result = await generation;
+    expect(result.finishReason).toBe("cancelled");
+    expect(result.tokens.length).toBeGreaterThanOrEqual(3);
+    expect(result.tokens.length).toBeLessThan(100);
+    await expect.poll(() => activeStreams(engine), { timeout: 20_000 }).toBe(0);
+    await expectServes(engine);
+  });
+
+  test("break out of createGenerator cancels", async () => {
+    for await (const _ of engine.createGenerator(ENDLESS)) break;
+    await expect.poll(() => activeStreams(engine), { timeout: 20_000 }).toBe(0);
+  });
+
+  test("an AbortSignal rejects with its reason and cancels", async () => {
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    const generation = engine.generate(ENDLESS, { signal: controller.signal });
+    const loop = (async () => {
+      for await (const _ of generation) controller.abort(reason);
+    })();
+    expect(await rejection(loop)).toBe(reason);
+    expect(await rejection(generation)).toBe(reason);
+    await expect.poll(() => activeStreams(engine), { timeout: 20_000 }).toBe(0);
+    await expectServes(engine);
+  });
+
+  test("cancelling one of several streams leaves the others", async () => {
+    const kept = engine.generate({ ...ENDLESS, maxTokens: 24 });
+    const stopped = engine.generate(ENDLESS);
+    for await (const _ of stopped) break;
+    expect((await kept).tokens).toHaveLength(24);
+    expect((await stopped).finishReason).toBe("cancelled");
+  });
+
+  test("a loaded model is busy while it generates; force cancels", async () => {
+    await engine.loadModel({ model: "other", localPath: MODEL_FILE });
+    const generation = engine.generate({ ...ENDLESS, model: "other" });
+    const rejected = rejection(generation);
+    await firstChunk(generation);
+    expect(await rejection(engine.unloadModel("other"))).toMatchObject({ kind: "Busy" });
+    await engine.unloadModel("other", { force: true });
+    expect(await rejected).toMatchObject({ kind: "Cancelled" });
+    await expectServes(engine);
+  });
+
+  test("ping answers while a generation runs", async () => {
+    const generation = engine.generate(ENDLESS);
+    await Promise.all(Array.from({ length: 20 }, () => engine.ping()));
+    generation.cancel();
+    expect((await generation).finishReason).toBe("cancelled");
+  });
+});
+
+/** Waits until a generation is under way, without leaving an iteration, which would cancel it. */
+async function firstChunk(generation: Generation): Promise<void> {
+  await generation[Symbol.asyncIterator]().next();
+}
+
+describe("the worker's end", () => {
+  test("SIGKILL mid-stream rejects the stream, and the next call works", async () => {
+    await using engine = realEngine();
+    await loadTestModel(engine);
+    const { pid } = await engine.runtimeInfo();
+    const generation = engine.generate(ENDLESS);
+    const loop = (async () => {
+      for await (const _ of generation) process.kill(pid, "SIGKILL");
+    })();
+    const error = await rejection(loop);
+    expect(error).toBeInstanceOf(WorkerCrashedError);
+    expect(error).toMatchObject({ signal: "SIGKILL", exitCode: null });
+    expect(await rejection(generation)).toBe(error);
+
+    await engine.ping();
+    expect((await engine.runtimeState()).restartCount).toBe(1);
+    expect(await rejection(engine.generate(ENDLESS))).toBeInstanceOf(ModelNotLoadedError);
+    await loadTestModel(engine);
+    await expectServes(engine);
+  });
+
+  test("close waits for what runs and ends the process", async () => {
+    const engine = realEngine();
+    await loadTestModel(engine);
+    const { pid } = await engine.runtimeInfo();
+    const generation = engine.generate({ ...ENDLESS, maxTokens: 16 });
+    await firstChunk(generation);
+    await engine.close({ drainMs: 60_000 });
+    expect((await generation).tokens).toHaveLength(16);
+    expect(isAlive(pid)).toBe(false);
+  });
+
+  test("close without time to drain cancels what runs", async () => {
+    const engine = realEngine();
+    await loadTestModel(engine);
+    const generation = engine.generate(ENDLESS);
+    const rejected = rejection(generation);
+    await firstChunk(generation);
+    await engine.close({ drainMs: 0 });
+    expect(await rejected).toMatchObject({ name: "CancelledError" });
+  });
+
+  test("a bad environment is a failed start that names the variable", async () => {
+    const engine = realEngine({ env: { MLX_GPU_SCHEDULER_WINDOW_MS: "99" } });
+    const error = await rejection(engine.ping());
+    expect(error).toBeInstanceOf(WorkerStartError);
+    expect(error).toMatchObject({ exitCode: 2 });
+    expect((error as WorkerStartError).stderrTail).toMatch(/MLX_GPU_SCHEDULER_WINDOW_MS.*99.*0\.75.*5/);
+  });
+});
+
+test("a script with an idle worker and a loaded model ends by itself", async () => {
+  const script = `
+    import { createEngine } from "mlx-worker";
+    const engine = createEngine({ logLevel: "warn" });
+    await engine.loadModel({ model: "m", localPath: ${JSON.stringify(MODEL_FILE)} });
+    const { text } = await engine.generate({ model: "m", prompt: "Once", maxTokens: 2, temperature: 0 });
+    console.log(text.length > 0 ? "generated" : "nothing");`;
+  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "--eval", script], {
+    cwd: ROOT,
+    timeout: 60_000,
+  });
+  expect(stdout.trim()).toBe("generated");
+});

@@ -1,0 +1,73 @@
+# The stages of check.sh and test.sh: sourced after lib.sh. Every stage runs, whatever failed before
+# it; finish prints the true totals of all test runners and ends with 1 if anything failed.
+# shellcheck shell=bash
+
+reports=$DEPS/reports
+rm -rf "$reports"
+mkdir -p "$reports"
+results=()
+
+need_deps
+go_env
+cargo_env
+cd "$ROOT" || exit
+
+# stage NAME COMMAND...: runs COMMAND, a program or a function of this file, and notes how it ended.
+# The NAME of a test runner's stage is that of the report it leaves. Functions end with the status of
+# what they ran: set -e has no effect inside them.
+stage() {
+  local name=$1 start=$SECONDS result=ok
+  shift
+  say "== ${name%.*}"
+  "$@" || result=failed
+  say "== ${name%.*}: $result, $((SECONDS - start)) s"
+  results+=("$name=$result")
+}
+
+go_format() {
+  local files
+  files=$(find . \( -name node_modules -o -name .deps \) -prune -o -name '*.go' -print0 | xargs -0 gofmt -l) || return
+  [ -z "$files" ] && return
+  printf 'not formatted (make fmt does it):\n%s\n' "$files"
+  return 1
+}
+
+shell_lint() {
+  if command -v shellcheck >/dev/null; then
+    shellcheck scripts/*.sh .ci/run
+  else
+    say "not run: shellcheck is not installed (apt-get install shellcheck, brew install shellcheck)"
+  fi
+}
+
+rust() { cargo "$1" --locked --manifest-path text/native/Cargo.toml "${@:2}"; }
+
+rust_test() { rust test --release | tee "$reports/cargo.txt"; }
+
+# go_test mlx|plain [FLAG...]
+go_test() {
+  local kind=$1 packages
+  shift
+  packages=$(scripts/go-packages.sh "$kind") || return
+  # shellcheck disable=SC2086 # one word a package
+  go run "$GOTESTSUM" --format pkgname --format-hide-empty-pkg --jsonfile "$reports/go-$kind.json" -- "$@" $packages
+}
+
+# vitest PROJECT
+vitest() {
+  (cd js-client && npx --no-install vitest run --project "$1" \
+    --reporter=default --reporter=json --outputFile.json="$reports/vitest-$1.json")
+}
+
+# static_stages: everything that runs no test.
+static_stages() {
+  stage gofmt go_format
+  stage vet go vet ./...
+  stage staticcheck go run "$STATICCHECK" ./...
+  stage generated go run ./internal/gen -check
+  stage rustfmt cargo fmt --check --manifest-path text/native/Cargo.toml
+  stage typescript npm run --silent check:ts
+  stage shellcheck shell_lint
+}
+
+finish() { node scripts/test-summary.mjs "$reports" "${results[@]}"; }
