@@ -27,15 +27,12 @@ const defaultContextLength = 4096
 // array's conversion as a job of its own, so that steps of other models come in between.
 func (e *Engine) Load(ctx context.Context, req batcher.LoadRequest, progress func(batcher.LoadProgress)) (batcher.ModelInfo, error) {
 	start := time.Now()
-	checkpoint, err := load.Open(req.Path)
+	checkpoint, err := load.Open(req.Path, models.Supported)
 	if err != nil {
 		return batcher.ModelInfo{}, err
 	}
 	defer checkpoint.Close()
 	config := checkpoint.Config()
-	if err := models.Supported(config.ModelType); err != nil {
-		return batcher.ModelInfo{}, err
-	}
 	contextLength, err := contextLength(req.ContextLength, config.MaxLength)
 	if err != nil {
 		return batcher.ModelInfo{}, err

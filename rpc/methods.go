@@ -70,7 +70,12 @@ var checkDraftParams = []Param{
 	textParam("draft_id", 1, maxIDBytes, "Id of the model that drafts.").required(),
 }
 
-func requestsParam(doc string) Param { return objectsParam("requests", 1, maxBatch, doc).required() }
+// requestsParam takes the parameters of many calls, which have the TypeScript type item.
+func requestsParam(item, doc string) Param {
+	p := objectsParam("requests", 1, maxBatch, doc).required()
+	p.Type = "readonly " + item + "[]"
+	return p
+}
 
 var imageParams = append(slices.Clone(generateParams),
 	textParam("image", 1, math.MaxInt, "The image, base64 or a data URI.").required())
@@ -112,10 +117,10 @@ var Methods = []Method{
 			textParam("revision", 1, maxPathBytes, "Revision to take from the Hugging Face cache."),
 			intParam("context_length", 1, maxContext, "Tokens of context to offer; default: the model's own."),
 			choiceParam("dtype", "", []string{"float32", "float16", "bfloat16"}, "Type of the activations; default: the model's own, or the backend's policy."),
-			textParam("adapter_path", 1, maxPathBytes, "Folder of a LoRA adapter.").notOffered(never),
-			textParam("quantization", 1, maxIDBytes, "Quantise while loading.").notOffered(never),
-			boolParam("draft", false, "Load as a draft for speculative decoding.").notOffered(equals(false)),
-			boolParam("trust_remote_code", false, "Code from model repositories is never run: true is refused.").notOffered(equals(false)),
+			textParam("adapter_path", 1, maxPathBytes, "Folder of a LoRA adapter.").refusedUnless(never),
+			textParam("quantization", 1, maxIDBytes, "Quantise while loading.").refusedUnless(never),
+			boolParam("draft", false, "Load as a draft for speculative decoding.").refusedUnless(equals(false)),
+			boolParam("trust_remote_code", false, "Code from model repositories is never run: true is refused.").refusedUnless(equals(false)),
 		},
 		Doc: "Makes a model ready. Calls for one id at the same time are one load, whose failure reaches all. Progress comes as `model.progress`.",
 		Result: "`model_id`, `state \"ready\"`, `architecture`, `context_length`, `parameter_count`, `size_bytes`, `dtype`, " +
@@ -150,7 +155,7 @@ var Methods = []Method{
 	},
 	{
 		Name:   "batch_generate",
-		Params: []Param{requestsParam("Parameters of generate, once for each stream.")},
+		Params: []Param{requestsParam("GenerateParams", "Parameters of generate, once for each stream.")},
 		Doc:    "Starts several streams. An item that fails does not affect the others.",
 		Result: "`results [{success, result?, error?}]` in order, each as of generate",
 		begin:  (*server).batchGenerate,
@@ -164,7 +169,7 @@ var Methods = []Method{
 	},
 	{
 		Name:   "batch_tokenize",
-		Params: []Param{requestsParam("Parameters of tokenize, once for each text.")},
+		Params: []Param{requestsParam("TokenizeParams", "Parameters of tokenize, once for each text.")},
 		Doc:    "Encodes several texts. An item that fails does not affect the others.",
 		Result: "`results [{success, result?, error?}]` in order, each as of tokenize",
 		task:   (*server).batchTokenize,
@@ -212,7 +217,7 @@ var Methods = []Method{
 		NotOffered: notBuilt,
 	},
 	{Name: "check_draft", Params: checkDraftParams, Doc: "Tells whether a model can draft for another.", Result: "`compatible`, `errors`, `warnings`, `details`", NotOffered: notBuilt},
-	{Name: "batch_check_draft", Params: []Param{requestsParam("Parameters of check_draft, once for each pair.")}, Doc: "Checks several pairs.", Result: "`results [{success, result?, error?}]`", NotOffered: notBuilt},
+	{Name: "batch_check_draft", Params: []Param{requestsParam("CheckDraftParams", "Parameters of check_draft, once for each pair.")}, Doc: "Checks several pairs.", Result: "`results [{success, result?, error?}]`", NotOffered: notBuilt},
 	{
 		Name: "save_prompt_cache",
 		Params: []Param{

@@ -34,12 +34,16 @@ func (p Param) required() Param {
 	return p
 }
 
-// notOffered returns p as an option whose values are refused unless off says that they ask
+// refusedUnless returns p as an option whose values are refused unless off says that they ask
 // for nothing.
-func (p Param) notOffered(off func(value any) bool) Param {
+func (p Param) refusedUnless(off func(value any) bool) Param {
 	p.off = off
 	return p
 }
+
+// NotOffered tells whether p is an option that this build knows but does not offer. Values
+// that ask for nothing are accepted all the same.
+func (p Param) NotOffered() bool { return p.off != nil }
 
 // never is for options that ask for something whenever they are given.
 func never(any) bool { return false }

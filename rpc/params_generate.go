@@ -23,12 +23,12 @@ var generateParams = slices.Concat(
 		numberParam("top_p", interval{low: 0, high: 1, lowOpen: true}, "Probability mass to sample from.").withDefault(1.0),
 		intParam("top_k", 0, maxTopK, "Number of likeliest tokens to sample from; 0: all.").withDefault(int64(0)),
 		numberParam("min_p", interval{low: 0, high: 1, highOpen: true}, "Least probability relative to the likeliest token.").withDefault(0.0),
-		numberParam("xtc_probability", interval{low: 0, high: 1}, "Probability of excluding the top choices.").withDefault(0.0).notOffered(equals(0.0)),
+		numberParam("xtc_probability", interval{low: 0, high: 1}, "Probability of excluding the top choices.").withDefault(0.0).refusedUnless(equals(0.0)),
 		numberParam("xtc_threshold", interval{low: 0, high: 0.5}, "Probability from which a token is a top choice; for xtc_probability.").withDefault(0.1),
-		numberParam("repetition_penalty", interval{low: 0, high: 10, lowOpen: true}, "1: none.").withDefault(1.0).notOffered(equals(1.0)),
+		numberParam("repetition_penalty", interval{low: 0, high: 10, lowOpen: true}, "1: none.").withDefault(1.0).refusedUnless(equals(1.0)),
 		intParam("repetition_context_size", 0, maxContext, "Tokens that the penalties look back.").withDefault(int64(20)),
-		numberParam("presence_penalty", interval{low: -2, high: 2}, "Subtracted once for each token that occurred.").withDefault(0.0).notOffered(equals(0.0)),
-		numberParam("frequency_penalty", interval{low: -2, high: 2}, "Subtracted for each time that a token occurred.").withDefault(0.0).notOffered(equals(0.0)),
+		numberParam("presence_penalty", interval{low: -2, high: 2}, "Subtracted once for each token that occurred.").withDefault(0.0).refusedUnless(equals(0.0)),
+		numberParam("frequency_penalty", interval{low: -2, high: 2}, "Subtracted for each time that a token occurred.").withDefault(0.0).refusedUnless(equals(0.0)),
 		logitBiasParam(),
 		intParam("seed", 0, maxSeed, "Makes sampling repeatable; default: another one for each stream."),
 
@@ -42,7 +42,7 @@ var generateParams = slices.Concat(
 		choiceParam("priority", "default", []string{"default", "urgent", "background"}, "Place in the queue."),
 		intParam("timeout_ms", 1, maxTimeout, "End with \"timeout\" after so long, waiting included; default: never."),
 		guidanceParam(),
-		textParam("draft_model", 1, maxIDBytes, "Id of a model that drafts tokens.").notOffered(never),
+		textParam("draft_model", 1, maxIDBytes, "Id of a model that drafts tokens.").refusedUnless(never),
 		intParam("num_draft_tokens", 1, 64, "Tokens drafted a step; for draft_model.").withDefault(int64(3)),
 		boolParam("cache_prompt", true, "Keep the prompt's KV cache for prompts that begin alike. This build keeps none: cached_tokens is 0."),
 		boolParam("stream", true, "Send a chunk a step; false: one chunk at the end."),
@@ -51,15 +51,14 @@ var generateParams = slices.Concat(
 
 func logitBiasParam() Param {
 	p := objectParam("logit_bias", "Added to the logits of token ids.").
-		notOffered(func(v any) bool { return v.(wire.Value).Len() == 0 })
+		refusedUnless(func(v any) bool { return v.(wire.Value).Len() == 0 })
 	p.Type = "Readonly<Record<string, number>>"
 	p.Accepts = "an object of numbers by token id"
 	return p
 }
 
 func guidanceParam() Param {
-	p := objectParam("guidance", "Constraint on the generated text.").notOffered(never)
-	p.Type = `{ readonly mode: "json_schema" | "json" | "regex" | "lark"; readonly schema?: string | Readonly<Record<string, unknown>> }`
+	p := objectParam("guidance", "Constraint on the generated text: mode (\"json_schema\", \"json\", \"regex\" or \"lark\") and schema.").refusedUnless(never)
 	p.Accepts = "an object with mode and schema"
 	return p
 }

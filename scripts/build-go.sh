@@ -22,14 +22,9 @@ Darwin)
   ;;
 esac
 
-# The linker is not run again for an archive whose path stayed the same.
-native=$({ native_headers_key; readlink "$DEPS/mlxc" "$DEPS/text"; } | hash_text)
-stamp_is worker "$native" || rm -f bin/mlx-worker
-
 # A build that has nothing to do should say nothing.
 (sleep 2 >/dev/null 2>&1 && say "building bin/mlx-worker (usually 1 minute the first time, a few seconds later) ...") &
 hint=$!
 trap 'kill "$hint" 2>/dev/null || true' EXIT
-logged go-build go build -trimpath -ldflags "-s -w -X main.version=$version -extldflags '$external'" \
-  -o bin/mlx-worker ./cmd/mlx-worker
-set_stamp worker "$native"
+logged go-build go build -trimpath -o bin/mlx-worker \
+  -ldflags "-s -w -X main.version=$version -X main.libraries=$(libraries_key) -extldflags '$external'" ./cmd/mlx-worker

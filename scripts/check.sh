@@ -5,6 +5,6 @@
 . "$ROOT/scripts/stages.sh"
 
 static_stages
-stage go-plain.json go_test plain
+stage go-plain.json go_test plain -timeout 1m
 stage vitest-unit.json vitest unit
 finish

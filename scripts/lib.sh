@@ -157,6 +157,11 @@ native_headers_key() {
   } | hash_text
 }
 
+# libraries_key: changes when a library that Go binaries link does. Go's build cache looks at the path
+# of such a file only; passing the key to the linker (-X main.libraries=KEY) makes it link, and test,
+# again.
+libraries_key() { readlink "$DEPS/mlx" "$DEPS/mlxc" "$DEPS/text" | hash_text; }
+
 need_deps() {
   local name
   for name in mlx mlxc text; do

@@ -52,7 +52,7 @@ wrap_mlx() {
   local folder
   folder=$CACHE/mlx-installed-$(printf '%s\n' "$1" | hash_text)
   mkdir -p "$folder"
-  [ -e "$folder/mlx" ] || ln -s "$1" "$folder/mlx"
+  ln -sfn "$1" "$folder/mlx"
   printf '%s\n' "$folder"
 }
 

@@ -50,7 +50,8 @@ go_test() {
   shift
   packages=$(scripts/go-packages.sh "$kind") || return
   # shellcheck disable=SC2086 # one word a package
-  go run "$GOTESTSUM" --format pkgname --format-hide-empty-pkg --jsonfile "$reports/go-$kind.json" -- "$@" $packages
+  go run "$GOTESTSUM" --format pkgname --format-hide-empty-pkg --jsonfile "$reports/go-$kind.json" -- \
+    "-ldflags=-X main.libraries=$(libraries_key)" "$@" $packages
 }
 
 # vitest PROJECT

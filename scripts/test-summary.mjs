@@ -50,6 +50,8 @@ function countCargo(text) {
   return counts;
 }
 
+const describe = ({ passed, failed, skipped }) => `${passed} passed, ${failed} failed, ${skipped} skipped`;
+
 const readers = { go: countGo, vitest: countVitest, cargo: countCargo };
 
 const [, , folder, ...stages] = process.argv;
@@ -65,10 +67,9 @@ for (const stage of stages) {
   const ranNothing = isRunner && counts.passed + counts.failed === 0;
   if ((result !== "ok" || ranNothing) && counts.failed === 0) counts.failed = 1;
 
-  if (isRunner) console.log(`${name}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
-  else if (result !== "ok") console.log(`${name}: ${result}`);
+  if (isRunner || result !== "ok") console.log(`${name}: ${result}, ${describe(counts)}`);
   for (const key of Object.keys(total)) total[key] += counts[key];
 }
 
-console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
+console.log(describe(total));
 process.exitCode = total.failed > 0 ? 1 : 0;

@@ -6,8 +6,7 @@
 static_stages
 stage clippy rust clippy --release --all-targets -- -D warnings
 stage cargo.txt rust_test
-stage go-plain.json go_test plain -race
-# -count=1: Go caches results by package sources and does not see the libraries behind cgo.
+stage go-plain.json go_test plain -race -count=1 -timeout 5m
 stage go-mlx.json go_test mlx -count=1 -timeout 20m
 stage vitest-unit.json vitest unit
 stage vitest-e2e.json vitest e2e

@@ -33,6 +33,8 @@ func serve(in io.ReadCloser, out io.WriteCloser, env envcfg.Config) int {
 	logger := newLogger(os.Stderr, env.Log)
 	slog.SetDefault(logger)
 	warnAboutEnvironment(logger)
+	ctx, stop := handleSignals()
+	defer stop()
 
 	engine, info, err := newEngine(env)
 	if err != nil {
@@ -42,11 +44,6 @@ func serve(in io.ReadCloser, out io.WriteCloser, env envcfg.Config) int {
 	batching := batcher.FromEnv(env)
 	batching.Logger = logger
 
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	if !stdio.Interactive() {
-		signal.Ignore(os.Interrupt) // Ctrl-C in a terminal is the client's to handle
-	}
 	err = rpc.Serve(ctx, rpc.Options{
 		In:             in,
 		Out:            out,
@@ -71,6 +68,17 @@ func serve(in io.ReadCloser, out io.WriteCloser, env envcfg.Config) int {
 		return exitInternal
 	}
 	return exitOK
+}
+
+// handleSignals returns a context that ends when the process is asked to.
+func handleSignals() (context.Context, context.CancelFunc) {
+	// A client that is gone is noticed by a failed write; on stderr nobody minds it.
+	signal.Ignore(syscall.SIGPIPE)
+	if stdio.Interactive() {
+		return signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	}
+	signal.Ignore(os.Interrupt) // Ctrl-C in the client's terminal is the client's to handle
+	return signal.NotifyContext(context.Background(), syscall.SIGTERM)
 }
 
 // closeWithin closes the engine, unless a step keeps it busy for longer than the process is

@@ -29,7 +29,7 @@ type folder struct {
 	total  int64
 }
 
-func openFolder(dir string) (Checkpoint, error) {
+func openFolder(dir string, supported func(string) error) (Checkpoint, error) {
 	raw, err := readSmallFile(filepath.Join(dir, "config.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.New(fault.ModelLoad, "%s: the folder has no config.json", filepath.Base(dir))
@@ -39,6 +39,9 @@ func openFolder(dir string) (Checkpoint, error) {
 	}
 	config, err := ParseConfig(raw)
 	if err != nil {
+		return nil, err
+	}
+	if err := supported(config.ModelType); err != nil {
 		return nil, err
 	}
 	names, err := weightFiles(dir)

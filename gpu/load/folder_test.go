@@ -46,7 +46,7 @@ func TestFolderRefusals(t *testing.T) {
 		"strange mode":       {map[string]string{"config.json": `{"model_type":"llama","quantization":{"group_size":32,"bits":4,"mode":"mxfp4"}}`}, `mode "mxfp4" is not supported`},
 		"strange layer bits": {map[string]string{"config.json": `{"model_type":"llama","quantization":{"group_size":64,"bits":4,"lm_head":{"group_size":64,"bits":1}}}`}, `"lm_head": bits 1`},
 	} {
-		_, err := Open(folderOf(t, test.files))
+		_, err := Open(folderOf(t, test.files), anyModel)
 		if !fault.Is(err, fault.ModelLoad) || !strings.Contains(err.Error(), test.says) {
 			t.Errorf("%s: got %v, want a ModelLoad fault with %q", name, err, test.says)
 		}
@@ -59,7 +59,7 @@ func TestOpenRefusals(t *testing.T) {
 		filepath.Join(t.TempDir(), "none"): "none: no such file or folder",
 		file:                               "neither a folder with config.json nor a .gguf file",
 	} {
-		if _, err := Open(path); !fault.Is(err, fault.ModelLoad) || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), os.TempDir()) {
+		if _, err := Open(path, anyModel); !fault.Is(err, fault.ModelLoad) || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), os.TempDir()) {
 			t.Errorf("got %v, want a ModelLoad fault with %q and no path", err, says)
 		}
 	}
@@ -83,7 +83,7 @@ func TestLayerQuantization(t *testing.T) {
 }
 
 func TestEachStopsWhenCancelled(t *testing.T) {
-	checkpoint, err := Open(folderOf(t, map[string]string{"config.json": `{"model_type":"llama"}`, "model.safetensors": string(safetensorstest.Encode(one))}))
+	checkpoint, err := Open(folderOf(t, map[string]string{"config.json": `{"model_type":"llama"}`, "model.safetensors": string(safetensorstest.Encode(one))}), anyModel)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,3 +98,5 @@ func TestEachStopsWhenCancelled(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+func anyModel(string) error { return nil }

@@ -56,13 +56,17 @@ var ggufTopNames = map[string]string{
 // is RopeFactors + ".weight", float32[head_dim/2].
 const RopeFactors = "model.rope_factors"
 
-func openGGUF(path string) (Checkpoint, error) {
+func openGGUF(path string, supported func(string) error) (Checkpoint, error) {
 	file, err := gguf.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	g := &ggufFile{file: file}
-	if err := g.read(); err != nil {
+	err = g.read()
+	if err == nil {
+		err = supported(g.config.ModelType)
+	}
+	if err != nil {
 		file.Close()
 		return nil, err
 	}

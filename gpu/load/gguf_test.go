@@ -168,7 +168,7 @@ func TestGGUFConfigAndNames(t *testing.T) {
 		b.Set("llama.rope.scaling.type", "linear").Set("llama.rope.scaling.factor", float32(2)).
 			Set("llama.rope.freq_base", float32(500000))
 	}).WriteFile(t, "m.gguf")
-	checkpoint, err := Open(path)
+	checkpoint, err := Open(path, anyModel)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +204,7 @@ func TestGGUFRefusals(t *testing.T) {
 		"unknown rope scaling": {func(b *gguftest.Builder) { b.Set("llama.rope.scaling.type", "yarn") }, `rope scaling "yarn"`},
 		"partial rope":         {func(b *gguftest.Builder) { b.Set("llama.rope.dimension_count", uint32(8)) }, "rope over 8 of 16"},
 	} {
-		_, err := Open(tinyGGUF(test.change).WriteFile(t, "m.gguf"))
+		_, err := Open(tinyGGUF(test.change).WriteFile(t, "m.gguf"), anyModel)
 		if !fault.Is(err, fault.ModelLoad) || !strings.Contains(err.Error(), test.says) {
 			t.Errorf("%s: got %v, want a ModelLoad fault with %q", name, err, test.says)
 		}

@@ -41,17 +41,18 @@ type Checkpoint interface {
 }
 
 // Open reads the directory of the model at path: a folder with config.json, or a .gguf file.
+// supported is asked about the configuration's model_type before anything else is looked at.
 // Errors are of kind fault.ModelLoad and name what is missing or wrong.
-func Open(path string) (Checkpoint, error) {
+func Open(path string, supported func(modelType string) error) (Checkpoint, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fault.New(fault.ModelLoad, "%s: no such file or folder", filepath.Base(path))
 	}
 	if info.IsDir() {
-		return openFolder(path)
+		return openFolder(path, supported)
 	}
 	if strings.EqualFold(filepath.Ext(path), ".gguf") {
-		return openGGUF(path)
+		return openGGUF(path, supported)
 	}
 	return nil, fault.New(fault.ModelLoad, "%s: neither a folder with config.json nor a .gguf file", filepath.Base(path))
 }

@@ -32,12 +32,15 @@ func (c *llamaConfig) complete() error {
 	if c.HeadDim == 0 && c.Heads > 0 {
 		c.HeadDim = c.HiddenSize / c.Heads
 	}
-	for name, v := range map[string]int{
-		"hidden_size": c.HiddenSize, "num_hidden_layers": c.Layers, "intermediate_size": c.IntermediateSize,
-		"num_attention_heads": c.Heads, "num_key_value_heads": c.KVHeads, "head_dim": c.HeadDim, "vocab_size": c.VocabSize,
+	for _, field := range []struct {
+		name  string
+		value int
+	}{
+		{"hidden_size", c.HiddenSize}, {"num_hidden_layers", c.Layers}, {"intermediate_size", c.IntermediateSize},
+		{"num_attention_heads", c.Heads}, {"num_key_value_heads", c.KVHeads}, {"head_dim", c.HeadDim}, {"vocab_size", c.VocabSize},
 	} {
-		if v <= 0 {
-			return fault.New(fault.ModelLoad, "config.json: %s is %d, and must be positive", name, v)
+		if field.value <= 0 {
+			return fault.New(fault.ModelLoad, "config.json: %s is %d, and must be positive", field.name, field.value)
 		}
 	}
 	if c.Heads%c.KVHeads != 0 {
