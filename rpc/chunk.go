@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"unicode/utf8"
 
 	"github.com/vmihailenco/msgpack/v5"
 	"github.com/vmihailenco/msgpack/v5/msgpcode"
@@ -11,36 +12,32 @@ import (
 	"mlx-worker/batcher"
 )
 
-const (
-	// chunkFrameBytes is the size from which a frame of chunks is sent and another begun. A
-	// step has some hundred bytes; only what a slow client left waiting grows so large.
-	chunkFrameBytes = 256 << 10
-	// rowTokens is the most tokens of one row.
-	rowTokens = 8192
-	// rowAlternatives is the most top log-probabilities of one row.
-	rowAlternatives = 8192
-)
+// chunkFrameBytes is the size from which a frame of chunks is sent and another begun. A step
+// has some hundred bytes; only what a slow client left waiting grows so large.
+const chunkFrameBytes = 256 << 10
 
 // chunkFrame encodes the params of stream.chunk: {chunks: [row, ...]}. It is written by hand,
 // as it is made for each step. Not safe for concurrent use.
 type chunkFrame struct {
-	buf  *bytes.Buffer
-	enc  *msgpack.Encoder
-	rows int
+	buf   *bytes.Buffer
+	enc   *msgpack.Encoder
+	limit int // bytes from which the frame is full
+	rows  int
 }
 
-func newChunkFrame() chunkFrame {
+// newChunkFrame makes frames that stay well within maxFrameBytes.
+func newChunkFrame(maxFrameBytes int) chunkFrame {
 	buf := new(bytes.Buffer)
 	enc := msgpack.NewEncoder(buf)
 	enc.UseCompactInts(true)
-	return chunkFrame{buf: buf, enc: enc}
+	return chunkFrame{buf: buf, enc: enc, limit: min(chunkFrameBytes, maxFrameBytes/2)}
 }
 
 // countAt is where the number of rows stands in a frame.
 const countAt = 1 + 1 + len("chunks") + 1
 
-// add moves a row from the front of p to the frame: the text and as many tokens as a row may
-// have. It reports whether the frame is full.
+// add moves a row from the front of p to the frame, at most half a frame of it. It reports
+// whether the frame is full.
 func (f *chunkFrame) add(s *stream, p *portion) (full bool) {
 	if f.rows == 0 {
 		f.buf.Reset()
@@ -48,20 +45,32 @@ func (f *chunkFrame) add(s *stream, p *portion) (full bool) {
 		// The number of rows is not known yet: an array 32 with room for it.
 		f.buf.Write([]byte{msgpcode.Array32, 0, 0, 0, 0})
 	}
-	tokens := p.tokens[:rowLength(p.tokens)]
-	f.row(s, p.text, tokens)
+	text := p.text[:textLength(p.text, f.limit/4)]
+	tokens := p.tokens[:tokensLength(p.tokens, f.limit/4)]
+	f.row(s, text, tokens)
 	f.rows++
-	p.text, p.tokens = nil, p.tokens[len(tokens):]
+	p.text, p.tokens = p.text[len(text):], p.tokens[len(tokens):]
 	s.chunks++
-	return f.buf.Len() >= chunkFrameBytes
+	return f.buf.Len() >= f.limit
 }
 
-// rowLength returns how many of the tokens fit into a row.
-func rowLength(tokens []batcher.Token) int {
-	alternatives := 0
+// textLength returns how many bytes of text fit into size, whole characters only.
+func textLength(text []byte, size int) int {
+	if len(text) <= size {
+		return len(text)
+	}
+	for size > 0 && !utf8.RuneStart(text[size]) {
+		size--
+	}
+	return size
+}
+
+// tokensLength returns how many of the tokens fit into size, at least one.
+func tokensLength(tokens []batcher.Token, size int) int {
+	const tokenBytes, alternativeBytes = 48, 80 // about what they take at most
 	for i, t := range tokens {
-		alternatives += len(t.TopLogProbs)
-		if i == rowTokens || alternatives > rowAlternatives {
+		size -= tokenBytes + alternativeBytes*len(t.TopLogProbs)
+		if size < 0 {
 			return max(i, 1)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 type Method struct {
 	Name    string
 	Aliases []string // other names, of the replaced system
+	Base    string   // method whose parameters it has too; "": none
 	Params  []Param
 	Doc     string
 	Result  string // what the result holds; "": an empty map
@@ -76,9 +77,6 @@ func requestsParam(item, doc string) Param {
 	p.Type = "readonly " + item + "[]"
 	return p
 }
-
-var imageParams = append(slices.Clone(generateParams),
-	textParam("image", 1, math.MaxInt, "The image, base64 or a data URI.").required())
 
 // Methods is the table of everything that can be called. It must not be changed.
 var Methods = []Method{
@@ -238,7 +236,7 @@ var Methods = []Method{
 		},
 		Doc: "Loads a vision model.", NotOffered: notBuilt,
 	},
-	{Name: "generate_with_image", Params: imageParams, Doc: "Generates from a prompt and an image.", NotOffered: notBuilt},
+	{Name: "generate_with_image", Base: "generate", Params: []Param{textParam("image", 1, math.MaxInt, "The image, base64 or a data URI.").required()}, Doc: "Generates from a prompt and an image.", NotOffered: notBuilt},
 }
 
 const notBuilt = "this build does not offer it"

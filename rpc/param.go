@@ -109,7 +109,7 @@ func intParam(name string, low, high int64, doc string) Param {
 
 func intRange(low, high int64) string { return fmt.Sprintf("an integer from %d to %d", low, high) }
 
-// interval is a range of numbers; an open end is not part of it.
+// interval is a range of numbers; an open end, of which there is at most one, is not part of it.
 type interval struct {
 	low, high         float64
 	lowOpen, highOpen bool
@@ -120,14 +120,13 @@ func (i interval) holds(x float64) bool { // false for NaN
 }
 
 func (i interval) String() string {
-	from, to := "from", "to"
-	if i.lowOpen {
-		from = "above"
+	switch {
+	case i.lowOpen:
+		return fmt.Sprintf("a number above %v, up to %v", i.low, i.high)
+	case i.highOpen:
+		return fmt.Sprintf("a number from %v, below %v", i.low, i.high)
 	}
-	if i.highOpen {
-		to = "below"
-	}
-	return fmt.Sprintf("a number %s %v %s %v", from, i.low, to, i.high)
+	return fmt.Sprintf("a number from %v to %v", i.low, i.high)
 }
 
 // numberParam takes numbers of an interval.
@@ -176,8 +175,12 @@ func tokensParam(name string, low, high int, doc string) Param {
 
 // textsParam takes up to most strings of 1 to high bytes.
 func textsParam(name string, most, high int, doc string) Param {
+	accepts := fmt.Sprintf("an array of at most %d strings that are not empty", most)
+	if high < math.MaxInt {
+		accepts = fmt.Sprintf("an array of at most %d strings of 1 to %d bytes", most, high)
+	}
 	return Param{
-		Name: name, Type: "readonly string[]", Accepts: fmt.Sprintf("an array of at most %d strings of 1 to %d bytes", most, high), Doc: doc,
+		Name: name, Type: "readonly string[]", Accepts: accepts, Doc: doc,
 		decode: func(v wire.Value) (any, bool) {
 			if v.Class() != wire.Array || v.Len() > most {
 				return nil, false
@@ -205,9 +208,11 @@ func objectParam(name, doc string) Param {
 
 // objectsParam takes arrays of low to high maps, which stay encoded.
 func objectsParam(name string, low, high int, doc string) Param {
-	accepts := fmt.Sprintf("an array of %d to %d objects", low, high)
-	if high == math.MaxInt {
-		accepts = fmt.Sprintf("an array of at least %d objects", low)
+	accepts := "an array of objects"
+	if high < math.MaxInt {
+		accepts = fmt.Sprintf("an array of %d to %d objects", low, high)
+	} else if low > 0 {
+		accepts = "an array of objects that is not empty"
 	}
 	return Param{
 		Name: name, Type: "readonly Readonly<Record<string, unknown>>[]", Accepts: accepts, Doc: doc,

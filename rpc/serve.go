@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ func Serve(ctx context.Context, opts Options) error {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
+	opts.MaxFrameBytes = cmp.Or(opts.MaxFrameBytes, wire.DefaultMaxFrameBytes)
 	s := newServer(opts)
 	if err := s.announce(); err != nil {
 		return errors.Join(err, s.end(0))
@@ -85,7 +87,7 @@ func newServer(opts Options) *server {
 			s.inputEnded <- err
 		},
 	})
-	s.streams = newStreams(s.conn, s.log, s.sending)
+	s.streams = newStreams(s.sending, s.conn, opts.MaxFrameBytes, s.log)
 	opts.Batcher.OnStep(s.streams.kick)
 	return s
 }

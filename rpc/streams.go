@@ -29,14 +29,14 @@ type streams struct {
 	frame chunkFrame // owned by the emitter
 }
 
-func newStreams(conn *wire.Conn, log *slog.Logger, sending context.Context) *streams {
+func newStreams(sending context.Context, conn *wire.Conn, maxFrameBytes int, log *slog.Logger) *streams {
 	h := &streams{
 		conn: conn, log: log, sending: sending,
 		wake:     make(chan struct{}, 1),
 		stopping: make(chan struct{}),
 		ended:    make(chan struct{}),
 		byID:     map[string]*stream{},
-		frame:    newChunkFrame(),
+		frame:    newChunkFrame(maxFrameBytes),
 	}
 	go h.emit()
 	return h
@@ -152,7 +152,7 @@ func (h *streams) flush() {
 // connection has failed, or the worker ends.
 func (h *streams) send(method string, params []byte) {
 	if err := h.conn.Notify(h.sending, method, params); err != nil {
-		h.log.Debug("could not send a notification", "method", method, "error", err)
+		h.log.Warn("could not send a notification", "method", method, "error", err)
 	}
 }
 

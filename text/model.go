@@ -81,8 +81,8 @@ func lazyTemplate(source string) *Template {
 
 // endOfTurn are the usual texts of tokens that end a turn.
 var endOfTurn = []string{
-	"<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<turn|>", "<|endoftext|>", "<|end_of_text|>",
-	"<|eom_id|>", "<|return|>", "<|call|>", "<EOT>", "[EOT]", "<end_of_utterance>", "<｜end▁of▁sentence｜>",
+	"<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<end_of_turn>", "<turn|>", "<eos>",
+	"<|endoftext|>", "<|end_of_text|>", "<EOT>", "[EOT]", "<end_of_utterance>", "<｜end▁of▁sentence｜>",
 }
 
 // endIDs is the ascending union of the given ids, the tokenizer's EOS, and the usual

@@ -160,14 +160,18 @@ func (t *Tokenizer) named(name string) (id int32, text string, ok bool) {
 // HasThinking reports whether the vocabulary has markers for reasoning, which turns
 // templates' enable_thinking on by default, as in mlx-lm.
 func (t *Tokenizer) HasThinking() bool {
-	for _, pair := range [][2]string{
+	for _, markers := range [][]string{
 		{"<think>", "</think>"},
 		{"<longcat_think>", "</longcat_think>"},
+		{"<|think:start|>", "<|think:end|>"},
 		{"<|channel>", "<channel|>"},
+		{"<|open|>", "<|close|>", "<|sep|>", "<|end_of_msg|>"},
 	} {
-		_, start := t.TokenID(pair[0])
-		_, end := t.TokenID(pair[1])
-		if start && end {
+		missing := slices.ContainsFunc(markers, func(marker string) bool {
+			_, ok := t.TokenID(marker)
+			return !ok
+		})
+		if !missing {
 			return true
 		}
 	}

@@ -213,6 +213,10 @@ func (s *Scope) SliceAxis(a Array, axis, start, stop int) Array {
 	if s.err != nil {
 		return Array{}
 	}
+	if a.IsNull() {
+		s.fail("slice", a)
+		return Array{}
+	}
 	if axis < 0 {
 		axis += a.NDim()
 	}

@@ -14,19 +14,18 @@ type AttentionConfig struct {
 // Attention is causal grouped-query self-attention with rotary embeddings.
 type Attention struct {
 	AttentionConfig
-	q, k, v, o Linear
-	rope       *RoPE
-	scale      float32
+	qkv, o Linear
+	rope   *RoPE
+	scale  float32
 }
 
 // Attention builds q_proj, k_proj, v_proj and o_proj below path.
 func (b *Builder) Attention(path string, c AttentionConfig, rope *RoPE) *Attention {
+	queries, keys := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
 	return &Attention{
 		AttentionConfig: c,
-		q:               b.Linear(path+".q_proj", c.Hidden, c.Heads*c.HeadDim),
-		k:               b.Linear(path+".k_proj", c.Hidden, c.KVHeads*c.HeadDim),
-		v:               b.Linear(path+".v_proj", c.Hidden, c.KVHeads*c.HeadDim),
-		o:               b.Linear(path+".o_proj", c.Heads*c.HeadDim, c.Hidden),
+		qkv:             b.Parallel([]string{path + ".q_proj", path + ".k_proj", path + ".v_proj"}, c.Hidden, queries, keys, keys),
+		o:               b.Linear(path+".o_proj", queries, c.Hidden),
 		rope:            rope,
 		scale:           float32(math.Pow(float64(c.HeadDim), -0.5)),
 	}
@@ -38,39 +37,44 @@ func (a *Attention) Forward(c *Context, x mlx.Array, layer int) mlx.Array {
 		return mlx.Array{}
 	}
 	batch, length := x.Dim(0), x.Dim(1)
-	split := func(y mlx.Array, heads int) mlx.Array {
-		return c.Transpose(c.Reshape(y, batch, length, heads, a.HeadDim), 0, 2, 1, 3)
+	// All heads, [B, q heads | k heads | v heads, L, head_dim]; queries and keys share a rope.
+	heads := c.Reshape(a.qkv.Forward(c.Scope, x), batch, length, a.Heads+2*a.KVHeads, a.HeadDim)
+	heads = c.Transpose(heads, 0, 2, 1, 3)
+	part := func(of mlx.Array, from, count int) mlx.Array {
+		return c.Slice(of, []int{0, from, 0, 0}, []int{batch, from + count, length, a.HeadDim})
 	}
 	kv := c.Caches[layer]
-	offset := kv.Offset()
-	queries := a.rope.Forward(c.Scope, split(a.q.Forward(c.Scope, x), a.Heads), offset)
-	keys := a.rope.Forward(c.Scope, split(a.k.Forward(c.Scope, x), a.KVHeads), offset)
-	values := split(a.v.Forward(c.Scope, x), a.KVHeads)
-	keys, values = kv.Update(c.Scope, keys, values)
+	rotated := a.rope.Forward(c.Scope, part(heads, 0, a.Heads+a.KVHeads), kv.Offset())
+	keys, values := kv.Update(c.Scope, part(rotated, a.Heads, a.KVHeads), part(heads, a.Heads+a.KVHeads, a.KVHeads))
 	mask := mlx.NoMask
 	if length > 1 {
 		mask = mlx.CausalMask
 	}
-	y := c.Scope.Attention(queries, keys, values, a.scale, mask)
+	y := c.Scope.Attention(part(rotated, 0, a.Heads), keys, values, a.scale, mask)
 	y = c.Reshape(c.Transpose(y, 0, 2, 1, 3), batch, length, a.Heads*a.HeadDim)
 	return a.o.Forward(c.Scope, y)
 }
 
 // SwiGLU is the gated feed-forward layer down(silu(gate(x)) * up(x)).
-type SwiGLU struct{ gate, up, down Linear }
+type SwiGLU struct {
+	gateUp, down Linear
+	intermediate int
+}
 
 // SwiGLU builds gate_proj, up_proj and down_proj below path.
 func (b *Builder) SwiGLU(path string, hidden, intermediate int) *SwiGLU {
 	return &SwiGLU{
-		gate: b.Linear(path+".gate_proj", hidden, intermediate),
-		up:   b.Linear(path+".up_proj", hidden, intermediate),
-		down: b.Linear(path+".down_proj", intermediate, hidden),
+		gateUp:       b.Parallel([]string{path + ".gate_proj", path + ".up_proj"}, hidden, intermediate, intermediate),
+		down:         b.Linear(path+".down_proj", intermediate, hidden),
+		intermediate: intermediate,
 	}
 }
 
 // Forward applies the layer to x, [..., hidden].
 func (m *SwiGLU) Forward(s *mlx.Scope, x mlx.Array) mlx.Array {
-	gate := m.gate.Forward(s, x)
+	both := m.gateUp.Forward(s, x)
+	gate := s.SliceAxis(both, -1, 0, m.intermediate)
+	up := s.SliceAxis(both, -1, m.intermediate, 2*m.intermediate)
 	activated := s.Multiply(gate, s.Sigmoid(gate))
-	return m.down.Forward(s, s.Multiply(activated, m.up.Forward(s, x)))
+	return m.down.Forward(s, s.Multiply(activated, up))
 }

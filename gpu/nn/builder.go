@@ -132,23 +132,129 @@ func (w *Weights) Free() {
 // Linear builds the projection at path, whose matrix is [out, in]. A bias is used if the
 // checkpoint has one.
 func (b *Builder) Linear(path string, in, out int) Linear {
-	matrix, quantised := b.matrix(path, in, out)
-	bias := b.optional(path+".bias", out)
-	if b.err != nil || matrix == nil {
+	p := b.projection(path, in, out)
+	if b.err != nil || p.dense == nil {
 		return nil
 	}
-	return b.linear(matrix, quantised, bias)
+	return b.linear(p)
+}
+
+// Parallel builds projections of one input whose outputs come one after the other on the last
+// axis, [..., sum of outs]. They are one product where their formats agree, which is the rule;
+// each matrix and bias keeps its numbers, so that the result does not change.
+func (b *Builder) Parallel(paths []string, in int, outs ...int) Linear {
+	parts := make([]projection, len(paths))
+	for i, path := range paths {
+		parts[i] = b.projection(path, in, outs[i])
+	}
+	if b.err != nil || len(b.missing) > 0 {
+		return nil
+	}
+	for _, p := range parts[1:] {
+		if !p.sameFormat(parts[0]) {
+			return b.sideBySide(parts)
+		}
+	}
+	return b.linear(b.fused(parts))
+}
+
+// projection is what a checkpoint holds of one linear layer.
+type projection struct {
+	dense     *mlx.Ref         // [out, in]; the packed weight if quantised
+	quantised *quantizedMatrix // nil: dense
+	bias      *mlx.Ref         // [out] or nil
+}
+
+func (b *Builder) projection(path string, in, out int) (p projection) {
+	p.dense, p.quantised = b.matrix(path, in, out)
+	p.bias = b.optional(path+".bias", out)
+	return p
+}
+
+func (p projection) sameFormat(q projection) bool {
+	if (p.quantised == nil) != (q.quantised == nil) || (p.bias == nil) != (q.bias == nil) {
+		return false
+	}
+	return p.quantised == nil || p.quantised.format == q.quantised.format
+}
+
+func (b *Builder) sideBySide(parts []projection) Linear {
+	var all concatenated
+	for _, p := range parts {
+		all = append(all, b.linear(p))
+	}
+	return all
+}
+
+// fused joins the rows of projections of one format.
+func (b *Builder) fused(parts []projection) (all projection) {
+	join := func(array func(projection) *mlx.Ref) *mlx.Ref {
+		if array(parts[0]) == nil {
+			return nil
+		}
+		var refs []*mlx.Ref
+		for _, p := range parts {
+			refs = append(refs, array(p))
+		}
+		return b.join(refs)
+	}
+	all.bias = join(func(p projection) *mlx.Ref { return p.bias })
+	if parts[0].quantised == nil {
+		all.dense = join(func(p projection) *mlx.Ref { return p.dense })
+		return all
+	}
+	all.quantised = &quantizedMatrix{
+		format: parts[0].quantised.format,
+		weight: join(func(p projection) *mlx.Ref { return p.quantised.weight }),
+		scales: join(func(p projection) *mlx.Ref { return p.quantised.scales }),
+		biases: join(func(p projection) *mlx.Ref { return p.quantised.biases }),
+	}
+	all.dense = all.quantised.weight
+	return all
+}
+
+// join concatenates arrays that the builder owns along their first axis, and frees them.
+func (b *Builder) join(refs []*mlx.Ref) *mlx.Ref {
+	joined := b.Own(func(s *mlx.Scope) mlx.Array {
+		arrays := make([]mlx.Array, len(refs))
+		for i, r := range refs {
+			arrays[i] = r.Array()
+		}
+		return s.Concatenate(0, arrays...)
+	})
+	if joined == nil {
+		return nil
+	}
+	b.owned = slices.DeleteFunc(b.owned, func(owned *mlx.Ref) bool { return slices.Contains(refs, owned) })
+	b.bytes -= b.freeCounted(refs)
+	return joined
+}
+
+// freeCounted frees arrays and returns the bytes that they held.
+func (b *Builder) freeCounted(refs []*mlx.Ref) (bytes int64) {
+	err := b.run(func() error {
+		for _, r := range refs {
+			bytes += r.Array().NBytes()
+			r.Free()
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fail(err)
+	}
+	return bytes
 }
 
 // Embedding builds the table at path, [vocab, hidden].
 func (b *Builder) Embedding(path string, vocab, hidden int) *Embedding {
-	dense, quantised := b.matrix(path, hidden, vocab)
-	if b.err != nil || dense == nil {
+	var p projection
+	p.dense, p.quantised = b.matrix(path, hidden, vocab)
+	if b.err != nil || p.dense == nil {
 		return nil
 	}
-	e := &Embedding{matrix: quantised, head: b.linear(dense, quantised, nil)}
-	if quantised == nil {
-		e.dense = dense
+	e := &Embedding{matrix: p.quantised, head: b.linear(p)}
+	if p.quantised == nil {
+		e.dense = p.dense
 	}
 	return e
 }
@@ -227,15 +333,18 @@ func (b *Builder) fail(format string, args ...any) {
 }
 
 // linear chooses how a projection computes on this backend.
-func (b *Builder) linear(dense *mlx.Ref, quantised *quantizedMatrix, bias *mlx.Ref) Linear {
+func (b *Builder) linear(p projection) Linear {
+	if b.err != nil {
+		return nil
+	}
 	switch {
-	case quantised == nil:
-		weightT := b.view(func(s *mlx.Scope) mlx.Array { return s.Transpose(dense.Array(), 1, 0) })
-		return &denseLinear{weightT: weightT, bias: bias}
+	case p.quantised == nil:
+		weightT := b.view(func(s *mlx.Scope) mlx.Array { return s.Transpose(p.dense.Array(), 1, 0) })
+		return &denseLinear{weightT: weightT, bias: p.bias}
 	case b.policy.Backend == mlx.CPU:
-		return &cpuQuantizedLinear{quantizedLinear{matrix: quantised, bias: bias}}
+		return &cpuQuantizedLinear{quantizedLinear{matrix: p.quantised, bias: p.bias}}
 	default:
-		return &quantizedLinear{matrix: quantised, bias: bias}
+		return &quantizedLinear{matrix: p.quantised, bias: p.bias}
 	}
 }
 
@@ -265,7 +374,7 @@ func (b *Builder) matrix(path string, in, out int) (*mlx.Ref, *quantizedMatrix) 
 	if b.err != nil || weight == nil || scales == nil || biases == nil {
 		return nil, nil
 	}
-	q := &quantizedMatrix{groupSize: spec.GroupSize, bits: spec.Bits, mode: spec.Mode}
+	q := &quantizedMatrix{format: *spec}
 	if b.policy.DenseWeights {
 		return b.dequantized(q, weight, scales, biases), nil
 	}
@@ -280,7 +389,7 @@ func (b *Builder) dequantized(q *quantizedMatrix, weight, scales, biases *rawArr
 	return b.Own(func(s *mlx.Scope) mlx.Array {
 		return s.Dequantize(mlx.Quantized{
 			Weight: weight.Array(), Scales: b.cast(s, scales), Biases: b.cast(s, biases),
-			GroupSize: q.groupSize, Bits: q.bits, Mode: q.mode,
+			GroupSize: q.format.GroupSize, Bits: q.format.Bits, Mode: q.format.Mode,
 		})
 	})
 }

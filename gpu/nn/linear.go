@@ -1,6 +1,9 @@
 package nn
 
-import "mlx-worker/gpu/mlx"
+import (
+	"mlx-worker/gpu/load"
+	"mlx-worker/gpu/mlx"
+)
 
 // Linear is a projection from the last axis of x, of size in, to size out.
 type Linear interface {
@@ -23,12 +26,11 @@ func (l *denseLinear) Forward(s *mlx.Scope, x mlx.Array) mlx.Array {
 // quantizedMatrix is a mlx.Quantized that owns its arrays.
 type quantizedMatrix struct {
 	weight, scales, biases *mlx.Ref
-	groupSize, bits        int
-	mode                   mlx.QuantMode
+	format                 load.QuantSpec
 }
 
 func (q *quantizedMatrix) view() mlx.Quantized {
-	v := mlx.Quantized{Weight: q.weight.Array(), Scales: q.scales.Array(), GroupSize: q.groupSize, Bits: q.bits, Mode: q.mode}
+	v := mlx.Quantized{Weight: q.weight.Array(), Scales: q.scales.Array(), GroupSize: q.format.GroupSize, Bits: q.format.Bits, Mode: q.format.Mode}
 	if q.biases != nil {
 		v.Biases = q.biases.Array()
 	}
@@ -59,6 +61,17 @@ func (l *cpuQuantizedLinear) Forward(s *mlx.Scope, x mlx.Array) mlx.Array {
 	}
 	dense := s.Dequantize(l.matrix.view())
 	return addBias(s, s.MatMul(x, s.Transpose(dense, 1, 0)), l.bias)
+}
+
+// concatenated computes projections one by one and joins their outputs on the last axis.
+type concatenated []Linear
+
+func (c concatenated) Forward(s *mlx.Scope, x mlx.Array) mlx.Array {
+	parts := make([]mlx.Array, len(c))
+	for i, l := range c {
+		parts[i] = l.Forward(s, x)
+	}
+	return s.Concatenate(-1, parts...)
 }
 
 func addBias(s *mlx.Scope, x mlx.Array, bias *mlx.Ref) mlx.Array {

@@ -8,29 +8,29 @@ import (
 	"mlx-worker/rpc"
 )
 
-const intro = `<!-- Written by ` + "`make generate`" + ` from the tables in rpc/ and envcfg/. Do not edit. -->
+var intro = strings.ReplaceAll(`<!-- Written by ~make generate~ from the tables in rpc/ and envcfg/. Do not edit. -->
 
 # Reference
 
-What the worker understands and sends, protocol version %d. The npm package does all of this for you; it is
-for those who talk to the worker themselves, or want to know exactly what an option means.
+What the worker understands and sends, protocol version %d. The npm package does all of this for you; this page
+is for those who talk to the worker themselves, or want to know exactly what an option means.
 
 ## Frames
 
 Both directions carry frames: a big-endian uint32 with the length of the body, and the body, exactly one
-MessagePack map: a JSON-RPC 2.0 message (` + "`jsonrpc`, `id`, `method`, `params`, or `result` or `error`" + `). Keys are
-strings; extension types and batches are not part of the protocol; values nest at most 64 levels deep. An id
-is a string of at most 1024 bytes or an integer from 0 to 2^53-1. A body of more than ` + "`MLX_MAX_FRAME_BYTES`" + ` is skipped,
-one that is no valid message is answered, and the connection goes on.
+MessagePack map: a JSON-RPC 2.0 message (~jsonrpc~, ~id~, ~method~, ~params~, or ~result~ or ~error~). Keys are
+strings; extension types and batches are not part of the protocol; values nest at most 64 levels deep. An id is
+a string of at most 1024 bytes or an integer from 0 to 2^53-1. A body of more than ~MLX_MAX_FRAME_BYTES~ is
+skipped, one that is no valid message is answered, and the connection goes on.
 
-Requests are read in order and worked on at the same time; answers come in any order. The answer of
-` + "`generate`" + ` precedes the notifications of its stream, whose order is chunks, stats, event. A parameter that is
-absent or null has its default; an unknown one is an error. Names that end in ` + "`_ms`" + ` are milliseconds, in ` + "`_bytes`" + `
-bytes.
+Requests are read in order and worked on at the same time; answers come in any order. The answer of ~generate~
+precedes the notifications of its stream, whose order is chunks, stats, event. A parameter that is absent or
+null has its default; an unknown one is an error. Names that end in ~_ms~ are milliseconds, in ~_bytes~ bytes.
 
-The worker ends with exit code 0 when its stdin ends, on ` + "`shutdown`" + ` and on SIGTERM; with 2 for a bad environment or bad
-arguments, with 3 if MLX cannot start, with 70 for an internal fault or when its stdout cannot be written.
-`
+The worker ends with exit code 0 when its stdin ends, on ~shutdown~ and on SIGTERM; with 2 for a bad environment
+or bad arguments, with 3 if MLX cannot start, with 70 for an internal fault or when its stdout cannot be
+written.
+`, "~", "`")
 
 // markdown returns docs/reference.md.
 func markdown() string {
@@ -70,6 +70,9 @@ func method(b *strings.Builder, m rpc.Method) {
 	if m.NotOffered != "" {
 		fmt.Fprintf(b, "\nNot offered: %s.\n", m.NotOffered)
 	}
+	if m.Base != "" {
+		fmt.Fprintf(b, "\nIt has the parameters of `%s`, and:\n", m.Base)
+	}
 	if len(m.Params) > 0 {
 		b.WriteString("\n| parameter | default | accepted | meaning |\n|---|---|---|---|\n")
 	}
@@ -88,9 +91,12 @@ func method(b *strings.Builder, m rpc.Method) {
 	}
 }
 
+// notOffered is said of options that the worker knows and refuses.
+const notOffered = " Not offered by this build."
+
 func meaning(p rpc.Param) string {
 	if p.NotOffered() {
-		return p.Doc + " Not offered by this build."
+		return p.Doc + notOffered
 	}
 	return p.Doc
 }

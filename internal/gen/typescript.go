@@ -45,13 +45,21 @@ func paramsInterface(b *strings.Builder, m rpc.Method) {
 		text += " Refused with Unsupported: " + m.NotOffered + "."
 	}
 	doc(b, "", text)
-	fmt.Fprintf(b, "export interface %s {\n", interfaceName(m))
+	base := ""
+	if m.Base != "" {
+		base = "extends " + interfaceName(m.Base) + " "
+	}
+	fmt.Fprintf(b, "export interface %s %s{\n", interfaceName(m.Name), base)
 	for _, p := range m.Params {
 		text := p.Doc
 		if p.Default != nil {
 			text += fmt.Sprintf(" Default: %s.", literal(p.Default))
 		}
-		doc(b, "  ", fmt.Sprintf("%s Accepted: %s.", text, p.Accepts))
+		text += fmt.Sprintf(" Accepted: %s.", p.Accepts)
+		if p.NotOffered() {
+			text += notOffered
+		}
+		doc(b, "  ", text)
 		if p.Required {
 			fmt.Fprintf(b, "  readonly %s: %s;\n", p.Name, p.Type)
 		} else {
@@ -66,7 +74,7 @@ func methodParams(b *strings.Builder) {
 	for _, m := range rpc.Methods {
 		params := "Readonly<Record<string, never>>"
 		if len(m.Params) > 0 {
-			params = interfaceName(m)
+			params = interfaceName(m.Name)
 		}
 		for _, name := range append([]string{m.Name}, m.Aliases...) {
 			fmt.Fprintf(b, "  readonly %s: %s;\n", propertyName(name), params)
@@ -88,9 +96,9 @@ func environment(b *strings.Builder) {
 
 // interfaceName returns the name of the interface of a method's parameters: load_model has
 // LoadModelParams.
-func interfaceName(m rpc.Method) string {
+func interfaceName(method string) string {
 	var b strings.Builder
-	for word := range strings.FieldsFuncSeq(m.Name, func(r rune) bool { return r == '_' || r == '/' }) {
+	for word := range strings.FieldsFuncSeq(method, func(r rune) bool { return r == '_' || r == '/' }) {
 		b.WriteString(strings.ToUpper(word[:1]) + word[1:])
 	}
 	return b.String() + "Params"

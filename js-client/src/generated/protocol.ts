@@ -66,13 +66,19 @@ export interface LoadModelParams {
    * "float16", "bfloat16".
    */
   readonly dtype?: "float32" | "float16" | "bfloat16" | null | undefined;
-  /** Folder of a LoRA adapter. Accepted: a string of 1 to 4096 bytes. */
+  /** Folder of a LoRA adapter. Accepted: a string of 1 to 4096 bytes. Not offered by this build. */
   readonly adapter_path?: string | null | undefined;
-  /** Quantise while loading. Accepted: a string of 1 to 512 bytes. */
+  /** Quantise while loading. Accepted: a string of 1 to 512 bytes. Not offered by this build. */
   readonly quantization?: string | null | undefined;
-  /** Load as a draft for speculative decoding. Default: false. Accepted: true or false. */
+  /**
+   * Load as a draft for speculative decoding. Default: false. Accepted: true or false. Not offered by this
+   * build.
+   */
   readonly draft?: boolean | null | undefined;
-  /** Code from model repositories is never run: true is refused. Default: false. Accepted: true or false. */
+  /**
+   * Code from model repositories is never run: true is refused. Default: false. Accepted: true or false. Not
+   * offered by this build.
+   */
   readonly trust_remote_code?: boolean | null | undefined;
 }
 
@@ -108,13 +114,10 @@ export interface GenerateParams {
   readonly prompt_tokens?: readonly number[] | null | undefined;
   /**
    * The conversation: objects with role and content (a string, null or an array of text parts), and what else
-   * the chat template knows. Accepted: an array of at least 1 objects.
+   * the chat template knows. Accepted: an array of objects that is not empty.
    */
   readonly messages?: readonly Readonly<Record<string, unknown>>[] | null | undefined;
-  /**
-   * Functions that the model may call, as its chat template expects them. Accepted: an array of at least 0
-   * objects.
-   */
+  /** Functions that the model may call, as its chat template expects them. Accepted: an array of objects. */
   readonly tools?: readonly Readonly<Record<string, unknown>>[] | null | undefined;
   /** Further variables of the chat template, such as enable_thinking. Accepted: an object. */
   readonly chat_template_kwargs?: Readonly<Record<string, unknown>> | null | undefined;
@@ -125,30 +128,41 @@ export interface GenerateParams {
   readonly max_tokens?: number | null | undefined;
   /** 0 is greedy decoding. Default: 0.7. Accepted: a number from 0 to 2. */
   readonly temperature?: number | null | undefined;
-  /** Probability mass to sample from. Default: 1. Accepted: a number above 0 to 1. */
+  /** Probability mass to sample from. Default: 1. Accepted: a number above 0, up to 1. */
   readonly top_p?: number | null | undefined;
   /**
    * Number of likeliest tokens to sample from; 0: all. Default: 0. Accepted: an integer from 0 to 1000000.
    */
   readonly top_k?: number | null | undefined;
-  /** Least probability relative to the likeliest token. Default: 0. Accepted: a number from 0 below 1. */
+  /** Least probability relative to the likeliest token. Default: 0. Accepted: a number from 0, below 1. */
   readonly min_p?: number | null | undefined;
-  /** Probability of excluding the top choices. Default: 0. Accepted: a number from 0 to 1. */
+  /**
+   * Probability of excluding the top choices. Default: 0. Accepted: a number from 0 to 1. Not offered by this
+   * build.
+   */
   readonly xtc_probability?: number | null | undefined;
   /**
    * Probability from which a token is a top choice; for xtc_probability. Default: 0.1. Accepted: a number
    * from 0 to 0.5.
    */
   readonly xtc_threshold?: number | null | undefined;
-  /** 1: none. Default: 1. Accepted: a number above 0 to 10. */
+  /** 1: none. Default: 1. Accepted: a number above 0, up to 10. Not offered by this build. */
   readonly repetition_penalty?: number | null | undefined;
   /** Tokens that the penalties look back. Default: 20. Accepted: an integer from 0 to 10000000. */
   readonly repetition_context_size?: number | null | undefined;
-  /** Subtracted once for each token that occurred. Default: 0. Accepted: a number from -2 to 2. */
+  /**
+   * Subtracted once for each token that occurred. Default: 0. Accepted: a number from -2 to 2. Not offered by
+   * this build.
+   */
   readonly presence_penalty?: number | null | undefined;
-  /** Subtracted for each time that a token occurred. Default: 0. Accepted: a number from -2 to 2. */
+  /**
+   * Subtracted for each time that a token occurred. Default: 0. Accepted: a number from -2 to 2. Not offered
+   * by this build.
+   */
   readonly frequency_penalty?: number | null | undefined;
-  /** Added to the logits of token ids. Accepted: an object of numbers by token id. */
+  /**
+   * Added to the logits of token ids. Accepted: an object of numbers by token id. Not offered by this build.
+   */
   readonly logit_bias?: Readonly<Record<string, number>> | null | undefined;
   /**
    * Makes sampling repeatable; default: another one for each stream. Accepted: an integer from 0 to
@@ -180,10 +194,10 @@ export interface GenerateParams {
   readonly timeout_ms?: number | null | undefined;
   /**
    * Constraint on the generated text: mode ("json_schema", "json", "regex" or "lark") and schema. Accepted:
-   * an object with mode and schema.
+   * an object with mode and schema. Not offered by this build.
    */
   readonly guidance?: Readonly<Record<string, unknown>> | null | undefined;
-  /** Id of a model that drafts tokens. Accepted: a string of 1 to 512 bytes. */
+  /** Id of a model that drafts tokens. Accepted: a string of 1 to 512 bytes. Not offered by this build. */
   readonly draft_model?: string | null | undefined;
   /** Tokens drafted a step; for draft_model. Default: 3. Accepted: an integer from 1 to 64. */
   readonly num_draft_tokens?: number | null | undefined;
@@ -245,13 +259,10 @@ export interface ApplyChatTemplateParams {
   readonly model_id: string;
   /**
    * The conversation: objects with role and content (a string, null or an array of text parts), and what else
-   * the chat template knows. Accepted: an array of at least 1 objects.
+   * the chat template knows. Accepted: an array of objects that is not empty.
    */
   readonly messages: readonly Readonly<Record<string, unknown>>[];
-  /**
-   * Functions that the model may call, as its chat template expects them. Accepted: an array of at least 0
-   * objects.
-   */
+  /** Functions that the model may call, as its chat template expects them. Accepted: an array of objects. */
   readonly tools?: readonly Readonly<Record<string, unknown>>[] | null | undefined;
   /** Further variables of the chat template, such as enable_thinking. Accepted: an object. */
   readonly chat_template_kwargs?: Readonly<Record<string, unknown>> | null | undefined;
@@ -277,7 +288,7 @@ export interface ShutdownParams {
 export interface EmbedParams {
   /** Id of the model. Accepted: a string of 1 to 512 bytes. */
   readonly model_id: string;
-  /** Texts to embed. Accepted: an array of at most 1024 strings of 1 to 9223372036854775807 bytes. */
+  /** Texts to embed. Accepted: an array of at most 1024 strings that are not empty. */
   readonly input: readonly string[];
   /** How token vectors become one; default: by model. Accepted: one of "last", "mean", "cls". */
   readonly pooling?: "last" | "mean" | "cls" | null | undefined;
@@ -348,109 +359,7 @@ export interface LoadVisionModelParams {
  * Parameters of `generate_with_image`. Generates from a prompt and an image. Refused with Unsupported: this
  * build does not offer it.
  */
-export interface GenerateWithImageParams {
-  /** Id of the model. Accepted: a string of 1 to 512 bytes. */
-  readonly model_id: string;
-  /**
-   * The client's name for the stream, unique among the active ones; default: a random one. Accepted: a string
-   * of 1 to 128 bytes.
-   */
-  readonly stream_id?: string | null | undefined;
-  /**
-   * Text, encoded as it is; the model's special tokens are added unless it starts with them. Accepted: a
-   * string that is not empty.
-   */
-  readonly prompt?: string | null | undefined;
-  /** Token ids, used as they are. Accepted: an array of token ids that is not empty. */
-  readonly prompt_tokens?: readonly number[] | null | undefined;
-  /**
-   * The conversation: objects with role and content (a string, null or an array of text parts), and what else
-   * the chat template knows. Accepted: an array of at least 1 objects.
-   */
-  readonly messages?: readonly Readonly<Record<string, unknown>>[] | null | undefined;
-  /**
-   * Functions that the model may call, as its chat template expects them. Accepted: an array of at least 0
-   * objects.
-   */
-  readonly tools?: readonly Readonly<Record<string, unknown>>[] | null | undefined;
-  /** Further variables of the chat template, such as enable_thinking. Accepted: an object. */
-  readonly chat_template_kwargs?: Readonly<Record<string, unknown>> | null | undefined;
-  /**
-   * Most tokens to generate, up to the model's context length. Where prompt and completion fill the context
-   * the stream ends with "length". Default: 512. Accepted: an integer from 1 to 10000000.
-   */
-  readonly max_tokens?: number | null | undefined;
-  /** 0 is greedy decoding. Default: 0.7. Accepted: a number from 0 to 2. */
-  readonly temperature?: number | null | undefined;
-  /** Probability mass to sample from. Default: 1. Accepted: a number above 0 to 1. */
-  readonly top_p?: number | null | undefined;
-  /**
-   * Number of likeliest tokens to sample from; 0: all. Default: 0. Accepted: an integer from 0 to 1000000.
-   */
-  readonly top_k?: number | null | undefined;
-  /** Least probability relative to the likeliest token. Default: 0. Accepted: a number from 0 below 1. */
-  readonly min_p?: number | null | undefined;
-  /** Probability of excluding the top choices. Default: 0. Accepted: a number from 0 to 1. */
-  readonly xtc_probability?: number | null | undefined;
-  /**
-   * Probability from which a token is a top choice; for xtc_probability. Default: 0.1. Accepted: a number
-   * from 0 to 0.5.
-   */
-  readonly xtc_threshold?: number | null | undefined;
-  /** 1: none. Default: 1. Accepted: a number above 0 to 10. */
-  readonly repetition_penalty?: number | null | undefined;
-  /** Tokens that the penalties look back. Default: 20. Accepted: an integer from 0 to 10000000. */
-  readonly repetition_context_size?: number | null | undefined;
-  /** Subtracted once for each token that occurred. Default: 0. Accepted: a number from -2 to 2. */
-  readonly presence_penalty?: number | null | undefined;
-  /** Subtracted for each time that a token occurred. Default: 0. Accepted: a number from -2 to 2. */
-  readonly frequency_penalty?: number | null | undefined;
-  /** Added to the logits of token ids. Accepted: an object of numbers by token id. */
-  readonly logit_bias?: Readonly<Record<string, number>> | null | undefined;
-  /**
-   * Makes sampling repeatable; default: another one for each stream. Accepted: an integer from 0 to
-   * 9007199254740991.
-   */
-  readonly seed?: number | null | undefined;
-  /**
-   * Texts that end the generation and are not part of it. Accepted: an array of at most 16 strings of 1 to
-   * 1024 bytes.
-   */
-  readonly stop_sequences?: readonly string[] | null | undefined;
-  /** Token ids that end the generation, beside the model's own. Accepted: an array of 0 to 128 token ids. */
-  readonly stop_token_ids?: readonly number[] | null | undefined;
-  /** Go on after an end-of-text token; stop_token_ids still end. Default: false. Accepted: true or false. */
-  readonly ignore_eos?: boolean | null | undefined;
-  /** Report the log-probability of each token. Default: false. Accepted: true or false. */
-  readonly logprobs?: boolean | null | undefined;
-  /**
-   * Alternatives to report with each token; above 0 it needs logprobs. Default: 0. Accepted: an integer from
-   * 0 to 20.
-   */
-  readonly top_logprobs?: number | null | undefined;
-  /** Place in the queue. Default: "default". Accepted: one of "default", "urgent", "background". */
-  readonly priority?: "default" | "urgent" | "background" | null | undefined;
-  /**
-   * End with "timeout" after so long, waiting included; default: never. Accepted: an integer from 1 to
-   * 2147483647.
-   */
-  readonly timeout_ms?: number | null | undefined;
-  /**
-   * Constraint on the generated text: mode ("json_schema", "json", "regex" or "lark") and schema. Accepted:
-   * an object with mode and schema.
-   */
-  readonly guidance?: Readonly<Record<string, unknown>> | null | undefined;
-  /** Id of a model that drafts tokens. Accepted: a string of 1 to 512 bytes. */
-  readonly draft_model?: string | null | undefined;
-  /** Tokens drafted a step; for draft_model. Default: 3. Accepted: an integer from 1 to 64. */
-  readonly num_draft_tokens?: number | null | undefined;
-  /**
-   * Keep the prompt's KV cache for prompts that begin alike. This build keeps none: cached_tokens is 0.
-   * Default: true. Accepted: true or false.
-   */
-  readonly cache_prompt?: boolean | null | undefined;
-  /** Send a chunk a step; false: one chunk at the end. Default: true. Accepted: true or false. */
-  readonly stream?: boolean | null | undefined;
+export interface GenerateWithImageParams extends GenerateParams {
   /** The image, base64 or a data URI. Accepted: a string that is not empty. */
   readonly image: string;
 }

@@ -53,6 +53,7 @@ impl Template {
         });
         environment.add_filter("tojson", to_json);
         environment.add_filter("string", |value: Value| pyformat::str(&value));
+        environment.add_filter("trim", trim);
         environment.add_function("raise_exception", raise_exception);
         environment
             .add_template_owned(NAME, without_generation_tags(source))
@@ -99,6 +100,15 @@ fn normalize(mut message: serde_json::Map<String, Json>) -> serde_json::Map<Stri
         message.insert("reasoning_content".into(), reasoning);
     }
     message
+}
+
+/// Jinja's `trim`, which turns its value into a string as Python does.
+fn trim(value: Value, characters: Option<&str>) -> String {
+    let text = pyformat::str(&value);
+    match characters {
+        Some(characters) => text.trim_matches(|c| characters.contains(c)).to_string(),
+        None => text.trim().to_string(),
+    }
 }
 
 /// `tojson(ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
@@ -278,6 +288,10 @@ mod tests {
             "!1e-07[1e-07]"
         );
         assert_eq!(ok("{{ strftime_now('%d %b %Y') }}"), "26 Jul 2024");
+        assert_eq!(
+            ok("{{ [1e-7] | trim }}{{ ' a ' | trim }}{{ 'xax' | trim('x') }}"),
+            "[1e-07]aa"
+        );
         assert_eq!(
             ok("{{ undefined_thing }}|{{ none }}|{{ true }}"),
             "|None|True"
