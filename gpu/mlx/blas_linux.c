@@ -3,12 +3,222 @@
 // libmlx's wheel is linked against reference BLAS, which is 15 to 50 times slower. Symbols of
 // the executable come first in the dynamic linker's search, so these definitions win. The
 // OpenBLAS build used here prefixes its own symbols with scipy_.
+//
+// Threads are this file's, not OpenBLAS's: those wait for each other by spinning, so that one
+// thread that another process keeps off its core stalls every product. Here a product is cut
+// into pieces that threads take as they come; what a late helper does not take, the caller does.
+// Pieces depend on the shape alone, and so does the result.
+
+#include "blas_linux.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <time.h>
 
 #include "cblas.h"
 
-#if defined(__GNUC__)
-#define EXPORTED __attribute__((visibility("default"), used))
+// A piece is rows [first, first + count) of the result's columns.
+typedef void (*piece_fn)(const void* product, blasint first, blasint count);
+
+enum {
+  max_threads = 64,
+  spin_ns = 100 * 1000, // a helper spins this long for the next product, then sleeps
+  closed = -1,
+};
+
+static struct {
+  // The product under way, constant while the gate is open.
+  piece_fn run;
+  const void* product;
+  blasint columns, piece;
+
+  atomic_int next;     // next piece to take
+  atomic_int gate;     // helpers inside, or closed
+  atomic_uint turn;    // counts products
+  atomic_int helpers;  // how many may help
+  atomic_int sleeping;
+
+  pthread_mutex_t busy; // held by the thread whose product it is
+  pthread_mutex_t lock; // with wake, for sleeping helpers
+  pthread_cond_t wake;
+  int started;
+} pool = {
+    .gate = closed,
+    .busy = PTHREAD_MUTEX_INITIALIZER,
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+    .wake = PTHREAD_COND_INITIALIZER,
+};
+
+static void pause_briefly(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
 #endif
+}
+
+static long long now_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+static void take_pieces(void) {
+  for (;;) {
+    blasint first = (blasint)atomic_fetch_add_explicit(&pool.next, 1, memory_order_relaxed) * pool.piece;
+    if (first >= pool.columns) {
+      return;
+    }
+    blasint left = pool.columns - first;
+    pool.run(pool.product, first, left < pool.piece ? left : pool.piece);
+  }
+}
+
+// enter goes through the gate if it is open.
+static bool enter(void) {
+  int inside = atomic_load_explicit(&pool.gate, memory_order_relaxed);
+  while (inside != closed) {
+    if (atomic_compare_exchange_weak_explicit(
+            &pool.gate, &inside, inside + 1, memory_order_acquire, memory_order_relaxed)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// wait_for_turn returns when a product begins that was not there at turn seen.
+static unsigned wait_for_turn(unsigned seen) {
+  long long until = now_ns() + spin_ns;
+  for (;;) {
+    for (int i = 0; i < 64; i++) {
+      unsigned turn = atomic_load_explicit(&pool.turn, memory_order_acquire);
+      if (turn != seen) {
+        return turn;
+      }
+      pause_briefly();
+    }
+    if (now_ns() > until) {
+      break;
+    }
+  }
+  pthread_mutex_lock(&pool.lock);
+  atomic_fetch_add(&pool.sleeping, 1);
+  unsigned turn;
+  while ((turn = atomic_load(&pool.turn)) == seen) {
+    pthread_cond_wait(&pool.wake, &pool.lock);
+  }
+  atomic_fetch_sub(&pool.sleeping, 1);
+  pthread_mutex_unlock(&pool.lock);
+  return turn;
+}
+
+static void* help(void* index) {
+  unsigned turn = 0;
+  for (;;) {
+    turn = wait_for_turn(turn);
+    if ((int)(size_t)index < atomic_load(&pool.helpers) && enter()) {
+      take_pieces();
+      atomic_fetch_sub_explicit(&pool.gate, 1, memory_order_release);
+    }
+  }
+  return NULL;
+}
+
+void blas_set_threads(int n) {
+  scipy_openblas_set_num_threads(1);
+  if (n > max_threads) {
+    n = max_threads;
+  }
+  pthread_mutex_lock(&pool.busy);
+  while (pool.started < n - 1) {
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, help, (void*)(size_t)pool.started) != 0) {
+      break; // fewer helpers: slower, not wrong
+    }
+    pthread_detach(thread);
+    pool.started++;
+  }
+  atomic_store(&pool.helpers, n - 1 < pool.started ? n - 1 : pool.started);
+  pthread_mutex_unlock(&pool.busy);
+}
+
+// share runs a product in pieces on all threads, or on this one if another product has them.
+static void share(piece_fn run, const void* product, blasint columns, blasint piece) {
+  if (columns <= piece || atomic_load(&pool.helpers) == 0 || pthread_mutex_trylock(&pool.busy) != 0) {
+    for (blasint first = 0; first < columns; first += piece) {
+      blasint left = columns - first;
+      run(product, first, left < piece ? left : piece);
+    }
+    return;
+  }
+  pool.run = run;
+  pool.product = product;
+  pool.columns = columns;
+  pool.piece = piece;
+  atomic_store(&pool.next, 0);
+  atomic_store_explicit(&pool.gate, 0, memory_order_release);
+  atomic_fetch_add(&pool.turn, 1);
+  if (atomic_load(&pool.sleeping) > 0) {
+    pthread_mutex_lock(&pool.lock);
+    pthread_cond_broadcast(&pool.wake);
+    pthread_mutex_unlock(&pool.lock);
+  }
+  take_pieces();
+  for (int spins = 0;; spins++) {
+    int none = 0;
+    if (atomic_compare_exchange_weak_explicit(
+            &pool.gate, &none, closed, memory_order_acquire, memory_order_relaxed)) {
+      break;
+    }
+    if (spins < 1000) {
+      pause_briefly();
+    } else {
+      sched_yield(); // the helper may wait for this core
+    }
+  }
+  pthread_mutex_unlock(&pool.busy);
+}
+
+// piece_of cuts n columns into about 16 pieces of at least least, in steps of 16.
+static blasint piece_of(blasint n, blasint least, blasint most) {
+  blasint piece = (n / 16 + 15) / 16 * 16;
+  return piece < least ? least : piece > most ? most : piece;
+}
+
+struct product {
+  enum CBLAS_TRANSPOSE trans_a, trans_b;
+  blasint m, k, lda, ldb, ldc;
+  float alpha, beta;
+  const float *a, *b;
+  float* c;
+};
+
+static const float* columns_of_b(const struct product* p, blasint first) {
+  return p->trans_b == CblasNoTrans ? p->b + first : p->b + (long)first * p->ldb;
+}
+
+static void gemm_piece(const void* product, blasint first, blasint count) {
+  const struct product* p = product;
+  scipy_cblas_sgemm(
+      CblasRowMajor, p->trans_a, p->trans_b, p->m, count, p->k, p->alpha, p->a, p->lda, columns_of_b(p, first), p->ldb,
+      p->beta, p->c + first, p->ldc);
+}
+
+// One row times a matrix is a matrix-vector product. gemm would first pack the whole matrix;
+// gemv streams it once.
+static void gemv_piece(const void* product, blasint first, blasint count) {
+  const struct product* p = product;
+  const float* b = columns_of_b(p, first);
+  if (p->trans_b == CblasNoTrans) {
+    scipy_cblas_sgemv(CblasRowMajor, CblasTrans, p->k, count, p->alpha, b, p->ldb, p->a, 1, p->beta, p->c + first, 1);
+  } else {
+    scipy_cblas_sgemv(CblasRowMajor, CblasNoTrans, count, p->k, p->alpha, b, p->ldb, p->a, 1, p->beta, p->c + first, 1);
+  }
+}
+
+#define EXPORTED __attribute__((visibility("default"), used))
 
 EXPORTED void cblas_sgemm(
     enum CBLAS_ORDER order,
@@ -25,17 +235,16 @@ EXPORTED void cblas_sgemm(
     float beta,
     float* c,
     blasint ldc) {
-  // One row times a row-major transposed weight is a matrix-vector product. gemm would first
-  // pack the whole weight; gemv streams it once.
-  if (m == 1 && order == CblasRowMajor && trans_a == CblasNoTrans) {
-    if (trans_b == CblasTrans) {
-      scipy_cblas_sgemv(CblasRowMajor, CblasNoTrans, n, k, alpha, b, ldb, a, 1, beta, c, 1);
-    } else {
-      scipy_cblas_sgemv(CblasRowMajor, CblasTrans, k, n, alpha, b, ldb, a, 1, beta, c, 1);
-    }
+  if (order != CblasRowMajor) {
+    scipy_cblas_sgemm(order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     return;
   }
-  scipy_cblas_sgemm(order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  struct product p = {trans_a, trans_b, m, k, lda, ldb, ldc, alpha, beta, a, b, c};
+  if (m == 1 && trans_a == CblasNoTrans) {
+    share(gemv_piece, &p, n, piece_of(n, 48, 1024));
+  } else {
+    share(gemm_piece, &p, n, piece_of(n, 96, 512));
+  }
 }
 
 EXPORTED void cblas_dgemm(

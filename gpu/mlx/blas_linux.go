@@ -1,15 +1,20 @@
 package mlx
 
-// #include "cblas.h"
+// #include "blas_linux.h"
 import "C"
 
-import "golang.org/x/sys/unix"
+import (
+	"runtime"
 
-// setBLASThreads bounds OpenBLAS's threads; 0 leaves one per core.
+	"golang.org/x/sys/unix"
+)
+
+// setBLASThreads sets how many threads share a matrix product; 0: one per core.
 func setBLASThreads(n int) {
-	if n > 0 {
-		C.scipy_openblas_set_num_threads(C.int(n))
+	if n == 0 {
+		n = runtime.NumCPU()
 	}
+	C.blas_set_threads(C.int(n))
 }
 
 func physicalMemoryBytes() int64 {

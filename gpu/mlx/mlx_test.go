@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"mlx-worker/gpu/mlx"
+	"mlx-worker/gpu/mlx/mlxtest"
 )
 
 var (
@@ -162,7 +163,7 @@ func gemm(a, b []float32, m, k, n int) []float32 {
 }
 
 func TestMatMulAgainstSchoolbook(t *testing.T) {
-	for _, shape := range [][3]int{{1, 64, 48}, {2, 33, 7}, {5, 128, 96}} {
+	for _, shape := range [][3]int{{1, 64, 48}, {2, 33, 7}, {5, 128, 96}, {1, 40, 1000}, {3, 64, 1001}, {40, 100, 777}} {
 		m, k, n := shape[0], shape[1], shape[2]
 		onThread(t, func() error {
 			var a, b []float32
@@ -189,6 +190,35 @@ func TestMatMulAgainstSchoolbook(t *testing.T) {
 			}
 			return nil
 		})
+	}
+}
+
+// TestProductsDoNotDependOnThreads compares bits: pieces of a product are cut by its shape.
+func TestProductsDoNotDependOnThreads(t *testing.T) {
+	products := func(threads int) (out []float32) {
+		mlxtest.RunWith(t, mlx.Options{Device: "cpu", CPUThreads: threads, CacheLimitBytes: -1}, func(stream mlx.Stream) error {
+			for m := range 4 {
+				got, err := mlxtest.Float32s(stream, func(s *mlx.Scope) mlx.Array {
+					a := s.RandomNormal(s.RandomKey(5, 0), m*m*m+1, 300)
+					b := s.RandomNormal(s.RandomKey(5, 1), 2000, 300)
+					return s.MatMul(a, s.Transpose(b, 1, 0))
+				})
+				if err != nil {
+					return err
+				}
+				out = append(out, got...)
+			}
+			return nil
+		})
+		return out
+	}
+	one := products(1)
+	for _, threads := range []int{2, 5} {
+		for i, v := range products(threads) {
+			if v != one[i] {
+				t.Fatalf("element %d is %g with %d threads and %g with one", i, v, threads, one[i])
+			}
+		}
 	}
 }
 

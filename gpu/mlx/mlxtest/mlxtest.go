@@ -12,10 +12,16 @@ import (
 // fn must not call t.FailNow, which ends only the test's own goroutine.
 func Run(t testing.TB, fn func(stream mlx.Stream) error) {
 	t.Helper()
+	RunWith(t, mlx.Options{Device: "cpu", CPUThreads: 1, CacheLimitBytes: -1}, fn)
+}
+
+// RunWith is Run with a runtime of the caller's choice.
+func RunWith(t testing.TB, options mlx.Options, fn func(stream mlx.Stream) error) {
+	t.Helper()
 	thread := mlx.NewThread()
 	defer thread.Close()
 	err := thread.Do(context.Background(), func() (err error) {
-		rt, err := mlx.Open(mlx.Options{Device: "cpu", CPUThreads: 1, CacheLimitBytes: -1})
+		rt, err := mlx.Open(options)
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,9 @@
+// The BLAS that libmlx computes float32 products with on Linux.
+#ifndef MLX_WORKER_BLAS_LINUX_H
+#define MLX_WORKER_BLAS_LINUX_H
+
+// Sets how many threads share a product, the caller's included; at least 1. Threads are started
+// once and live as long as the process. Not safe during a product.
+void blas_set_threads(int n);
+
+#endif
