@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 
@@ -20,6 +21,8 @@ type Config struct {
 	DenseWeights     string // CPU: "auto", "on" or "off"; see nn.Policy
 	MemoryLimitBytes int64  // 0: MLX's default
 	CacheLimitBytes  int64  // -1: MLX's default
+
+	Logger *slog.Logger // receives the stacks of panics; nil: slog.Default()
 }
 
 // Info describes what the engine runs on.
@@ -50,6 +53,9 @@ var _ batcher.Engine = (*Engine)(nil)
 
 // New starts the MLX thread and picks a device. Close ends it.
 func New(config Config) (*Engine, error) {
+	if config.Logger == nil {
+		config.Logger = slog.Default()
+	}
 	e := &Engine{config: config, thread: mlx.NewThread(), models: map[string]*model{}}
 	err := e.thread.Do(context.Background(), func() (err error) {
 		e.runtime, err = mlx.Open(mlx.Options{
@@ -121,6 +127,11 @@ func (e *Engine) do(ctx context.Context, fn func() error) error {
 	}
 	if errors.Is(err, mlx.ErrThreadClosed) {
 		return fault.New(fault.ShuttingDown, "the engine is closed")
+	}
+	var panicked *mlx.PanicError
+	if errors.As(err, &panicked) {
+		e.config.Logger.Error("panic on the MLX thread", "value", fmt.Sprint(panicked.Value), "stack", string(panicked.Stack))
+		return fault.New(fault.Internal, "internal fault in the engine")
 	}
 	return fault.New(fault.Generation, "%w", err).With("cause", err.Error())
 }

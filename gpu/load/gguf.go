@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"mlx-worker/gpu/mlx"
 	"mlx-worker/internal/fault"
 	"mlx-worker/internal/gguf"
@@ -274,26 +276,44 @@ func (g *ggufFile) predominantQuantization() *QuantSpec {
 }
 
 // Each hands over a quantised matrix as three arrays, or as one if dense, and everything else
-// as one.
+// as one. While a tensor is received, the next one is unpacked.
 func (g *ggufFile) Each(ctx context.Context, dense bool, receive func(HostArray, int64) error) error {
-	var read int64
-	var buffers blockBuffers
-	for _, t := range g.tensors {
-		if err := context.Cause(ctx); err != nil {
-			return err
-		}
-		read += int64(len(t.Data()))
-		shape := make([]int, len(t.Dims))
-		for i, d := range t.Dims {
-			shape[len(shape)-1-i] = int(d)
-		}
-		for _, a := range t.arrays(shape, dense, &buffers) {
-			if err := receive(a, read); err != nil {
-				return err
+	type unpacked struct {
+		arrays  []HostArray
+		buffers *blockBuffers
+		read    int64
+	}
+	tensors := make(chan unpacked)
+	free := make(chan *blockBuffers, 2) // one being received, one being filled
+	free <- &blockBuffers{}
+	free <- &blockBuffers{}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		defer close(tensors)
+		var read int64
+		for _, t := range g.tensors {
+			buffers := <-free
+			read += int64(len(t.Data()))
+			select {
+			case tensors <- unpacked{t.arrays(dense, buffers), buffers, read}:
+			case <-ctx.Done():
+				return context.Cause(ctx)
 			}
 		}
-	}
-	return nil
+		return nil
+	})
+	group.Go(func() error {
+		for t := range tensors {
+			for _, a := range t.arrays {
+				if err := receive(a, t.read); err != nil {
+					return err
+				}
+			}
+			free <- t.buffers
+		}
+		return nil
+	})
+	return group.Wait()
 }
 
 func formatNames() []string {

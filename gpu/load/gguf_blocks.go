@@ -48,9 +48,18 @@ func grow[T any](buf *[]T, n int) []T {
 	return (*buf)[:n]
 }
 
-// arrays unpacks the tensor, whose shape is in row-major order.
-func (t ggufTensor) arrays(shape []int, dense bool, buffers *blockBuffers) []HostArray {
-	format := blockFormats[t.Type]
+// shape is the tensor's shape in row-major order.
+func (t ggufTensor) shape() []int {
+	shape := make([]int, len(t.Dims))
+	for i, d := range t.Dims {
+		shape[len(shape)-1-i] = int(d)
+	}
+	return shape
+}
+
+// arrays unpacks the tensor into buffers.
+func (t ggufTensor) arrays(dense bool, buffers *blockBuffers) []HostArray {
+	format, shape := blockFormats[t.Type], t.shape()
 	name := t.name + "." + t.part
 	switch {
 	case format.quant == nil:

@@ -77,13 +77,13 @@ func TestBlocksEqualTheirDefinitionAndMLX(t *testing.T) {
 		const rows, columns = 6, 64
 		tensor, want := matrix(t, typ, rows, columns)
 		var buffers blockBuffers
-		dense := tensor.arrays([]int{rows, columns}, true, &buffers)
+		dense := tensor.arrays(true, &buffers)
 		for i, w := range want {
 			if got := math.Float32frombits(binary.LittleEndian.Uint32(dense[0].Data[4*i:])); got != w {
 				t.Fatalf("%s: element %d expands to %g, want %g", typ, i, got, w)
 			}
 		}
-		parts := tensor.arrays([]int{rows, columns}, false, &buffers)
+		parts := tensor.arrays(false, &buffers)
 		mlxtest.Run(t, func(stream mlx.Stream) error {
 			got, err := mlxtest.Float32s(stream, func(s *mlx.Scope) mlx.Array {
 				spec := blockFormats[typ].quant
@@ -117,7 +117,7 @@ func TestRowsOfQAndKAreUnpermuted(t *testing.T) {
 		}
 	}
 	tensor := ggufTensor{Tensor: tensorOf(t, gguf.F32, rows, 2, data), name: "q", part: "weight", heads: heads}
-	out := tensor.arrays([]int{rows, 2}, false, &blockBuffers{})
+	out := tensor.arrays(false, &blockBuffers{})
 	var got []float32
 	for r := range rows {
 		got = append(got, math.Float32frombits(binary.LittleEndian.Uint32(out[0].Data[8*r:])))

@@ -116,7 +116,3 @@ func (m *llama) Hidden(c *nn.Context, tokens mlx.Array) mlx.Array {
 func (m *llama) Logits(s *mlx.Scope, hidden mlx.Array) mlx.Array { return m.head.Forward(s, hidden) }
 func (m *llama) Layers() int                                     { return m.config.Layers }
 func (m *llama) VocabSize() int                                  { return m.config.VocabSize }
-
-func (m *llama) KVBytesPerToken(dtype mlx.DType) int64 {
-	return 2 * int64(m.config.Layers) * int64(m.config.KVHeads) * int64(m.config.HeadDim) * int64(dtype.Size())
-}

@@ -28,9 +28,6 @@ type Model interface {
 
 	// VocabSize is the last dimension of the logits.
 	VocabSize() int
-
-	// KVBytesPerToken is the memory that one position takes in all caches.
-	KVBytesPerToken(dtype mlx.DType) int64
 }
 
 // families maps model_type of config.json to the family that runs it.
