@@ -1,9 +1,12 @@
-//go:build linux
+//go:build linux && !race
+
+// Not with the race detector, whose shadow memory grows with use.
 
 package text
 
 import (
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -24,9 +27,11 @@ func residentBytes(t *testing.T) int {
 	return pages * os.Getpagesize()
 }
 
-// One set of these tokenizers and templates is about 1.5 MB, so that a leak of a single
-// one in each round would show as 300 MB.
+// The smallest of these objects, the template, holds 25 kB, the tokenizers 86 and 155 kB:
+// leaking only the template in each round would grow the resident set by 5 MB.
 func TestOpenAndCloseDoesNotLeak(t *testing.T) {
+	runtime.LockOSThread() // the C heap keeps an arena for each thread
+	defer runtime.UnlockOSThread()
 	v := sentencePieceVocab(t)
 	tokenizerJSON, err := os.ReadFile("testdata/byte_level.tokenizer.json")
 	if err != nil {
@@ -67,7 +72,7 @@ func TestOpenAndCloseDoesNotLeak(t *testing.T) {
 		round()
 	}
 	debug.FreeOSMemory()
-	if grown := residentBytes(t) - before; grown > 16<<20 {
+	if grown := residentBytes(t) - before; grown > 4<<20 {
 		t.Errorf("200 rounds grew the resident set by %d bytes", grown)
 	} else {
 		t.Logf("200 rounds grew the resident set by %d bytes", grown)

@@ -131,14 +131,20 @@ func TestRenderRefusals(t *testing.T) {
 	}
 }
 
-func TestEndlessTemplateIsStopped(t *testing.T) {
-	template, err := ParseTemplate("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}")
-	if err != nil {
-		t.Fatal(err)
+func TestRunawayTemplatesAreStopped(t *testing.T) {
+	for source, part := range map[string]string{
+		"{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}": "steps",
+		"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}":                                "recursion",
+		"{% set x = 'a' * 100000 %}{% for a in range(99999) %}{{ x }}{% endfor %}":       "steps",
+		"{{ " + strings.Repeat("(", 5000) + strings.Repeat(")", 5000) + " }}":            "recursion",
+	} {
+		template, err := ParseTemplate(source)
+		if err == nil {
+			_, err = template.Render(RenderOptions{Messages: oneMessage})
+			template.Close()
+		}
+		wantFault(t, err, fault.Tokenizer, part)
 	}
-	defer template.Close()
-	_, err = template.Render(RenderOptions{Messages: oneMessage})
-	wantFault(t, err, fault.Tokenizer, "steps")
 }
 
 func TestTemplateConcurrentUseAndClose(t *testing.T) {

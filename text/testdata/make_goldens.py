@@ -13,6 +13,7 @@ Everything is trained on the text in this file: no third party's tokenizer is co
 """
 
 import datetime
+import importlib.util
 import io
 import json
 import os
@@ -26,12 +27,23 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import gguf  # noqa: E402
 import sentencepiece  # noqa: E402
 import transformers.utils.chat_template_utils as chat  # noqa: E402
-from mlx_lm import tokenizer_utils as mlx_lm  # noqa: E402
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers  # noqa: E402
 from tokenizers import pre_tokenizers, processors, trainers  # noqa: E402
 from transformers import PreTrainedTokenizerFast  # noqa: E402
 from transformers.tokenization_utils_base import generate_merges  # noqa: E402
 
+
+
+def load_mlx_lm_tokenizers():
+    """mlx-lm's module alone: importing the package would import MLX."""
+    folder = importlib.util.find_spec("mlx_lm").submodule_search_locations[0]
+    spec = importlib.util.spec_from_file_location("mlx_lm_tokenizer_utils", Path(folder) / "tokenizer_utils.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+mlx_lm = load_mlx_lm_tokenizers()
 HERE = Path(__file__).parent
 MODEL = HERE / "../../.deps/models/SmolLM2-135M-Instruct.Q4_1.gguf"
 
