@@ -59,7 +59,7 @@ var Variables = []Variable{
 		"Port of the metrics server.",
 		func(c *Config) *int { return &c.Metrics.Port })),
 
-	integer("MLX_MAX_FRAME_BYTES", 64<<20, 1024, 1<<30,
+	integer("MLX_MAX_FRAME_BYTES", 64<<20, 64<<10, 1<<30,
 		"Longest frame, in bytes, that is read or written.",
 		func(c *Config) *int { return &c.Wire.MaxFrameBytes }),
 

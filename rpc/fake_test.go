@@ -208,7 +208,7 @@ func (t *fakeText) RenderChat(c Chat) (string, error) {
 	return fmt.Sprintf("%s|%s|%s|%v", c.Messages, c.Tools, c.Kwargs, c.AddGenerationPrompt), nil
 }
 
-// fakeDetokenizer holds incomplete UTF-8 back.
+// fakeDetokenizer holds incomplete UTF-8 and trailing spaces back.
 type fakeDetokenizer struct {
 	held []byte
 	err  error // set by '!'
@@ -224,7 +224,7 @@ func (d *fakeDetokenizer) Push(id int32) string {
 		return ""
 	}
 	d.held = append(d.held, byte(id))
-	if !utf8.Valid(d.held) && len(d.held) < utf8.UTFMax {
+	if !utf8.Valid(d.held) && len(d.held) < utf8.UTFMax || id == ' ' {
 		return ""
 	}
 	return d.Flush()

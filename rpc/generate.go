@@ -2,8 +2,8 @@ package rpc
 
 import (
 	"context"
-	"crypto/rand"
-	"math/big"
+	crand "crypto/rand"
+	"math/rand/v2"
 	"time"
 
 	"mlx-worker/batcher"
@@ -42,7 +42,7 @@ func (s *server) generate(_ *call, a args) (task, error) {
 func (s *server) newStream(a args) (*stream, error) {
 	id := a.text("stream_id")
 	if id == "" {
-		id = rand.Text()
+		id = crand.Text()
 	}
 	st := &stream{id: id, hub: s.streams, whole: !a.bool("stream"), logProbs: a.bool("logprobs")}
 	// Not a child of s.work: at the end it is the batcher that cancels streams, and says why.
@@ -100,16 +100,12 @@ func newRequest(m *model, a args) (batcher.Request, error) {
 	if err != nil {
 		return none, err
 	}
-	sampling, err := newSampling(m, a)
-	if err != nil {
-		return none, err
-	}
 	return batcher.Request{
 		ModelID:   a.text("model_id"),
 		Prompt:    prompt,
 		MaxTokens: a.int("max_tokens"),
 		Sequence: batcher.SequenceOptions{
-			Sampling:    sampling,
+			Sampling:    newSampling(m, a),
 			LogProbs:    a.bool("logprobs"),
 			TopLogProbs: a.int("top_logprobs"),
 		},
@@ -127,7 +123,7 @@ var priorities = map[string]batcher.Priority{
 	"background": batcher.PriorityBackground,
 }
 
-func newSampling(m *model, a args) (batcher.Sampling, error) {
+func newSampling(m *model, a args) batcher.Sampling {
 	sampling := batcher.Sampling{
 		Temperature: a.number("temperature"),
 		TopP:        a.number("top_p"),
@@ -139,13 +135,9 @@ func newSampling(m *model, a args) (batcher.Sampling, error) {
 		sampling.TopK = 0 // all tokens
 	}
 	if !a.given["seed"] {
-		seed, err := rand.Int(rand.Reader, big.NewInt(maxSeed))
-		if err != nil {
-			return batcher.Sampling{}, err
-		}
-		sampling.Seed = seed.Uint64()
+		sampling.Seed = rand.Uint64N(maxSeed)
 	}
-	return sampling, nil
+	return sampling
 }
 
 func (s *server) cancelStream(a args) (any, error) {

@@ -199,6 +199,10 @@ func TestStops(t *testing.T) {
 				msg{"max_tokens": 6, "stop_sequences": []string{"STOP"}},
 				"one ST", 6, msg{"finish_reason": "length"},
 			},
+			"sequence completed by what was held back": {
+				msg{"max_tokens": 4, "stop_sequences": []string{"ne "}},
+				"o", 4, msg{"finish_reason": "stop", "stop_sequence": "ne "},
+			},
 			"ignore_eos": {
 				msg{"max_tokens": 14, "ignore_eos": true},
 				"one STOP two\x00\x00", 14, msg{"finish_reason": "length"},

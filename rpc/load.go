@@ -42,12 +42,11 @@ func (s *server) loadModel(ctx context.Context, a args) (any, error) {
 		return nil, err
 	}
 	req := batcher.LoadRequest{ModelID: id, Path: path, ContextLength: a.int("context_length"), DType: a.text("dtype")}
-	m, shared, err := s.models.load(ctx, req, func(m *model) error { return s.openModel(ctx, m) })
+	shared, err := s.models.load(ctx, req, func(m *model) error { return s.openModel(ctx, m) })
 	if err != nil {
 		return nil, err
 	}
-	// The text side may be closed from here on, by an unload: use says whether it is open.
-	m, err = s.models.use(id)
+	m, err := s.models.use(id) // an error if it has been unloaded since
 	if err != nil {
 		return nil, err
 	}

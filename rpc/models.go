@@ -34,23 +34,23 @@ func newModels() *models { return &models{byID: map[string]*model{}} }
 
 // load makes a model ready by open, or waits for another call that is doing so. shared is
 // true if this call did not load it.
-func (ms *models) load(ctx context.Context, req batcher.LoadRequest, open func(*model) error) (m *model, shared bool, err error) {
+func (ms *models) load(ctx context.Context, req batcher.LoadRequest, open func(*model) error) (shared bool, err error) {
 	for {
 		m, mine, leaving, err := ms.claim(req)
 		switch {
 		case err != nil:
-			return nil, false, err
+			return false, err
 		case leaving != nil:
 			if err := wait(ctx, leaving); err != nil {
-				return nil, false, err
+				return false, err
 			}
 		case mine:
-			return m, false, ms.open(m, open)
+			return false, ms.open(m, open)
 		default:
 			if err := wait(ctx, m.loaded); err != nil {
-				return nil, false, err
+				return false, err
 			}
-			return m, true, m.err
+			return true, m.err
 		}
 	}
 }

@@ -114,6 +114,12 @@ type Options struct {
 	Logger     *slog.Logger // nil: slog.Default()
 }
 
-// EndTimeout bounds the time that Serve takes to end once nothing is left to wait for: a step
-// or a load that the engine cannot interrupt, and a client that reads no answers.
-const EndTimeout = 700 * time.Millisecond
+// EndTimeout bounds the time that Serve takes to end once nothing is left to wait for.
+const EndTimeout = engineTimeout + sendTimeout
+
+const (
+	// engineTimeout is for a step or a load that the engine cannot interrupt.
+	engineTimeout = 400 * time.Millisecond
+	// sendTimeout is for what the client is still to be told, if it reads.
+	sendTimeout = 200 * time.Millisecond
+)

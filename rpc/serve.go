@@ -160,16 +160,17 @@ func (s *server) end(drain time.Duration) error {
 	}
 	stopDraining()
 
-	last, cancel := context.WithTimeout(context.Background(), EndTimeout)
-	defer cancel()
-	defer context.AfterFunc(last, s.stopSending)()
-	defer s.stopSending()
 	select {
 	case <-drained:
-	case <-last.Done():
+	case <-time.After(engineTimeout):
 		s.log.Warn("the engine is still busy; ending without it")
 	}
 	s.stopWork() // what the batcher could not end
+
+	last, cancel := context.WithTimeout(context.Background(), sendTimeout)
+	defer cancel()
+	defer context.AfterFunc(last, s.stopSending)()
+	defer s.stopSending()
 	s.streams.stop()
 	s.models.close()
 	s.answerShutdowns()

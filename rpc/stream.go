@@ -55,7 +55,7 @@ func (s *stream) Token(t batcher.Token) (stop bool) {
 }
 
 // update changes the stream and sees to it that the emitter looks at it, once: a stream that
-// were listed after the emitter took its end would end twice.
+// was listed after the emitter took its end would end twice.
 func (s *stream) update(change func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,8 +86,14 @@ func (s *stream) addText(text string) (stop bool) {
 // Done takes the end from the scheduler.
 func (s *stream) Done(f batcher.Finish) {
 	s.update(func() {
-		if !s.addText(s.detokenizer.Flush()) && s.stops != nil {
-			s.text = append(s.text, s.stops.Flush()...)
+		stopped := s.stopSequence != ""
+		switch {
+		case !s.addText(s.detokenizer.Flush()):
+			if s.stops != nil {
+				s.text = append(s.text, s.stops.Flush()...)
+			}
+		case !stopped && f.Reason == batcher.FinishLength:
+			f.Reason = batcher.FinishStop // what was held back completed a stop sequence
 		}
 		if err := s.detokenizer.Err(); err != nil {
 			f.Reason, f.Err = batcher.FinishError, err

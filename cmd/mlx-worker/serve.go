@@ -20,8 +20,9 @@ import (
 
 const (
 	// endOfInputGrace is how long the process may live after its client closed stdin, whatever
-	// the engine does. The contract says one second.
-	endOfInputGrace = 900 * time.Millisecond
+	// the engine does. The contract says one second, part of which the kernel needs to take a
+	// large process apart.
+	endOfInputGrace = rpc.EndTimeout + 100*time.Millisecond
 	// closeGrace is how long MLX may take to free its memory before the process ends anyway.
 	closeGrace = 2 * time.Second
 	// termDrain is how long running streams may take to finish after SIGTERM.

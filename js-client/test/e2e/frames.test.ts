@@ -2,7 +2,7 @@ import { encode } from "@msgpack/msgpack";
 import { describe, expect, test } from "vitest";
 import { header, RawWorker } from "./raw-worker.js";
 
-const LIMIT = 4096;
+const LIMIT = 65_536;
 
 /** A worker that has said worker/ready. */
 async function readyWorker(): Promise<RawWorker> {
