@@ -45,7 +45,7 @@ darwin-check: setup ## Type-check the Go code for macOS on Apple silicon, cgo in
 	@scripts/darwin-check.sh
 
 clean: ## Remove what was built in this clone
-	rm -rf bin js-client/dist text/native/target .deps/reports
+	rm -rf bin js-client/dist text/native/target .deps/cargo-target .deps/reports
 
 distclean: clean ## Remove dependencies and npm packages too; the shared cache stays
 	rm -rf .deps node_modules js-client/node_modules

@@ -153,7 +153,7 @@ func TestModelInfoOfSmolLM2(t *testing.T) {
 	if info.SizeBytes < 90<<20 || info.SizeBytes > 150<<20 {
 		t.Errorf("%d bytes for 135 M parameters of 4 bit with float32 scales", info.SizeBytes)
 	}
-	if strings.Join(phases, " ") != "read convert warmup" || last.LoadedBytes != last.TotalBytes {
+	if strings.Join(phases, " ") != "read warmup" || last.LoadedBytes != last.TotalBytes {
 		t.Errorf("progress: %v, last %+v", phases, last)
 	}
 }

@@ -110,34 +110,41 @@ func (e *Engine) register(id string, m *model) error {
 // build reads the checkpoint into a model and runs its first token, so that the dtype of its
 // activations is known and a GPU has compiled its kernels.
 func (e *Engine) build(ctx context.Context, checkpoint load.Checkpoint, policy nn.Policy, progress func(batcher.LoadProgress)) (*model, mlx.DType, error) {
-	run := func(job func() error) error { return e.do(ctx, job) }
-	b := nn.NewBuilder(checkpoint.Config(), policy, e.runtime.Stream, run)
-	total := checkpoint.TotalBytes()
-	report := func(phase string, loaded int64) {
+	report := func(phase string, done, total int64) {
 		if progress != nil {
-			progress(batcher.LoadProgress{Phase: phase, LoadedBytes: loaded, TotalBytes: total})
+			progress(batcher.LoadProgress{Phase: phase, LoadedBytes: done, TotalBytes: total})
 		}
 	}
-	err := checkpoint.Each(ctx, policy.DenseWeights, func(a load.HostArray, readBytes int64) error {
-		report("read", readBytes)
-		return b.Add(a)
-	})
-	var built models.Model
-	var weights *nn.Weights
-	if err == nil {
-		report("convert", total)
-		built, weights, err = models.New(b)
-	}
+	report("read", 0, checkpoint.TotalBytes())
+	b := nn.NewBuilder(checkpoint, policy, e.runtime.Stream,
+		func(job func() error) error { return e.do(ctx, job) },
+		// On-disk and device bytes differ in size, not in proportion enough to matter to a person.
+		func(done, total int64) {
+			report("read", scale(done, total, checkpoint.TotalBytes()), checkpoint.TotalBytes())
+		})
+	built, err := models.New(b)
 	if err != nil {
-		return nil, 0, errors.Join(err, e.do(context.Background(), func() error { b.Discard(); return nil }))
+		b.Fail(err)
 	}
+	weights, err := b.Finish()
 	m := &model{Model: built, weights: weights}
-	report("warmup", total)
+	if err != nil {
+		return nil, 0, errors.Join(err, e.do(context.Background(), m.free))
+	}
+	report("warmup", checkpoint.TotalBytes(), checkpoint.TotalBytes())
 	dtype, err := e.warmUp(ctx, m)
 	if err != nil {
 		return nil, 0, errors.Join(err, e.do(context.Background(), m.free))
 	}
 	return m, dtype, nil
+}
+
+// scale maps part of whole to the same part of another whole.
+func scale(part, whole, other int64) int64 {
+	if whole == 0 {
+		return other
+	}
+	return int64(float64(part) / float64(whole) * float64(other))
 }
 
 // warmUp generates one token and returns the dtype of the logits. On the CPU there is nothing

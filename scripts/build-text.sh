@@ -25,7 +25,7 @@ build() {
 }
 
 if [ ! -d "$folder" ]; then
-  # One lock for all versions: they share cargo's build folder, and the archive is copied out of it.
-  timed "building the text library (Rust)" "3 minutes on 2 cores, 30 s after a change" with_lock cargo-target build
+  timed "building the text library (Rust)" "3 minutes on 2 cores, 30 s after a change" \
+    with_lock "$(basename "$folder")" build
 fi
 printf '%s\n' "$folder"

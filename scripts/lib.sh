@@ -181,11 +181,11 @@ go_env() {
   if [ "$OS" = Darwin ]; then export MACOSX_DEPLOYMENT_TARGET=${MACOSX_DEPLOYMENT_TARGET:-14.0}; fi
 }
 
-# cargo_env: exports what cargo commands of the scripts share: one build folder for all clones, and
-# no path of this machine in panic messages. The flags must not differ between clones, or each would
-# build every crate again.
+# cargo_env: exports what cargo commands of the scripts share. The build folder belongs to this clone:
+# cargo takes crates of two clones for one and compares them by time stamps alone. The flags keep
+# paths of this machine out of panic messages.
 cargo_env() {
-  export CARGO_TARGET_DIR=$CACHE/cargo-target
+  export CARGO_TARGET_DIR=$DEPS/cargo-target
   export RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
   if [ "$OS" = Darwin ]; then export MACOSX_DEPLOYMENT_TARGET=${MACOSX_DEPLOYMENT_TARGET:-14.0}; fi
 }

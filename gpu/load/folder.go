@@ -1,7 +1,6 @@
 package load
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -139,27 +138,18 @@ func readSmallFile(path string) ([]byte, error) {
 func (f *folder) Config() *Config   { return f.config }
 func (f *folder) TotalBytes() int64 { return f.total }
 
-// Each leaves quantised matrices as they are: their parts are separate tensors of the format.
-func (f *folder) Each(ctx context.Context, _ bool, receive func(HostArray, int64) error) error {
-	var buf []byte
-	var read int64
+// Arrays leaves quantised matrices as they are: their parts are separate tensors of the format.
+func (f *folder) Arrays(bool) []Array {
+	var arrays []Array
 	for _, file := range f.files {
 		for _, t := range file.Tensors {
-			if err := context.Cause(ctx); err != nil {
-				return err
-			}
-			data, err := file.Read(t, buf)
-			if err != nil {
-				return err
-			}
-			buf = data
-			read += t.Bytes
-			if err := receive(HostArray{Name: t.Name, DType: safetensorsDTypes[t.DType], Shape: t.Shape, Data: data}, read); err != nil {
-				return err
-			}
+			arrays = append(arrays, Array{
+				Name: t.Name, DType: safetensorsDTypes[t.DType], Shape: t.Shape,
+				Fill: func(dst []byte) error { return file.Read(t, dst) },
+			})
 		}
 	}
-	return nil
+	return arrays
 }
 
 func (f *folder) Close() error {

@@ -1,7 +1,6 @@
 package load
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,23 +78,6 @@ func TestLayerQuantization(t *testing.T) {
 	}
 	if q := c.LayerQuantization("lm_head"); q != nil {
 		t.Errorf("a dense layer is quantised: %+v", q)
-	}
-}
-
-func TestEachStopsWhenCancelled(t *testing.T) {
-	checkpoint, err := Open(folderOf(t, map[string]string{"config.json": `{"model_type":"llama"}`, "model.safetensors": string(safetensorstest.Encode(one))}), anyModel)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer checkpoint.Close()
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	err = checkpoint.Each(ctx, false, func(HostArray, int64) error {
-		t.Error("an array was handed over after the cancel")
-		return nil
-	})
-	if err == nil {
-		t.Error("no error")
 	}
 }
 

@@ -1,14 +1,11 @@
 package load
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
 
 	"mlx-worker/gpu/mlx"
 	"mlx-worker/internal/fault"
@@ -275,45 +272,12 @@ func (g *ggufFile) predominantQuantization() *QuantSpec {
 	return most
 }
 
-// Each hands over a quantised matrix as three arrays, or as one if dense, and everything else
-// as one. While a tensor is received, the next one is unpacked.
-func (g *ggufFile) Each(ctx context.Context, dense bool, receive func(HostArray, int64) error) error {
-	type unpacked struct {
-		arrays  []HostArray
-		buffers *blockBuffers
-		read    int64
+func (g *ggufFile) Arrays(dense bool) []Array {
+	var arrays []Array
+	for _, t := range g.tensors {
+		arrays = append(arrays, t.arrays(dense)...)
 	}
-	tensors := make(chan unpacked)
-	free := make(chan *blockBuffers, 2) // one being received, one being filled
-	free <- &blockBuffers{}
-	free <- &blockBuffers{}
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		defer close(tensors)
-		var read int64
-		for _, t := range g.tensors {
-			buffers := <-free
-			read += int64(len(t.Data()))
-			select {
-			case tensors <- unpacked{t.arrays(dense, buffers), buffers, read}:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-		return nil
-	})
-	group.Go(func() error {
-		for t := range tensors {
-			for _, a := range t.arrays {
-				if err := receive(a, t.read); err != nil {
-					return err
-				}
-			}
-			free <- t.buffers
-		}
-		return nil
-	})
-	return group.Wait()
+	return arrays
 }
 
 func formatNames() []string {

@@ -16,9 +16,11 @@ type blockFormat struct {
 	dtype mlx.DType // of a dense tensor
 	quant *QuantSpec
 
+	// A block of 32 elements has blockBytes bytes and begins with its scale, a float16.
 	blockBytes int
-	split      func(block, weight, scale, bias []byte) // into MLX's packing
-	expand     func(block []byte, out []float32)       // into 32 elements
+	pack       func(block, weight []byte)        // into MLX's packing
+	bias       func(block []byte) uint16         // float16
+	expand     func(block []byte, out []float32) // into the elements
 }
 
 // The affine formats that ggml's block types of 32 elements equal, bit for bit.
@@ -30,51 +32,30 @@ var (
 var blockFormats = map[gguf.TensorType]blockFormat{
 	gguf.F32:  {dtype: mlx.Float32},
 	gguf.F16:  {dtype: mlx.Float16},
-	gguf.Q4_0: {quant: affine4, blockBytes: 18, split: splitQ4_0, expand: expandQ4_0},
-	gguf.Q4_1: {quant: affine4, blockBytes: 20, split: splitQ4_1, expand: expandQ4_1},
-	gguf.Q8_0: {quant: affine8, blockBytes: 34, split: splitQ8_0, expand: expandQ8_0},
+	gguf.Q4_0: {quant: affine4, blockBytes: 18, pack: packQ4_0, bias: biasQ4_0, expand: expandQ4_0},
+	gguf.Q4_1: {quant: affine4, blockBytes: 20, pack: packQ4_1, bias: biasQ4_1, expand: expandQ4_1},
+	gguf.Q8_0: {quant: affine8, blockBytes: 34, pack: packQ8_0, bias: biasQ8_0, expand: expandQ8_0},
 }
 
-// blockBuffers are reused from tensor to tensor.
-type blockBuffers struct {
-	weight, scales, biases []byte
-	dense                  []float32
-}
-
-func grow[T any](buf *[]T, n int) []T {
-	if cap(*buf) < n {
-		*buf = make([]T, n)
-	}
-	return (*buf)[:n]
-}
-
-// shape is the tensor's shape in row-major order.
-func (t ggufTensor) shape() []int {
-	shape := make([]int, len(t.Dims))
+// arrays describes the tensor as MLX has it.
+func (t ggufTensor) arrays(dense bool) []Array {
+	format := blockFormats[t.Type]
+	shape := make([]int, len(t.Dims)) // GGUF names the contiguous dimension first
 	for i, d := range t.Dims {
 		shape[len(shape)-1-i] = int(d)
 	}
-	return shape
-}
-
-// arrays unpacks the tensor into buffers.
-func (t ggufTensor) arrays(dense bool, buffers *blockBuffers) []HostArray {
-	format, shape := blockFormats[t.Type], t.shape()
 	name := t.name + "." + t.part
 	switch {
 	case format.quant == nil:
-		data := t.Data()
-		if t.heads > 0 {
-			data = t.permuted(grow(&buffers.weight, len(data)), shape[0])
-		}
-		return []HostArray{{Name: name, DType: format.dtype, Shape: shape, Data: data}}
+		return []Array{{Name: name, DType: format.dtype, Shape: shape, Fill: t.fillStored}}
 	case dense:
-		out := grow(&buffers.dense, shape[0]*shape[1])
-		t.expand(format, shape, out)
-		data := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(out))), len(out)*4)
-		return []HostArray{{Name: name, DType: mlx.Float32, Shape: shape, Data: data}}
-	default:
-		return t.split(format, shape, buffers)
+		return []Array{{Name: name, DType: mlx.Float32, Shape: shape, Fill: t.fillDense}}
+	}
+	perGroup := []int{shape[0], shape[1] / format.quant.GroupSize}
+	return []Array{
+		{Name: name, DType: mlx.Uint32, Shape: []int{shape[0], shape[1] * format.quant.Bits / 32}, Fill: t.fillPacked},
+		{Name: t.name + ".scales", DType: mlx.Float16, Shape: perGroup, Fill: t.fillScales},
+		{Name: t.name + ".biases", DType: mlx.Float16, Shape: perGroup, Fill: t.fillBiases},
 	}
 }
 
@@ -91,62 +72,70 @@ func (t ggufTensor) sourceRow(r, rows int) int {
 	return head*dim + 2*j + half
 }
 
-func (t ggufTensor) permuted(out []byte, rows int) []byte {
-	in := t.Data()
-	size := len(in) / rows
-	for r := range rows {
-		from := t.sourceRow(r, rows) * size
-		copy(out[r*size:(r+1)*size], in[from:from+size])
+// fillStored copies a tensor that is not quantised.
+func (t ggufTensor) fillStored(dst []byte) error {
+	if t.heads == 0 {
+		copy(dst, t.Data())
+		return nil
 	}
-	return out
+	t.eachRow(dst, func(row, to []byte) { copy(to, row) })
+	return nil
 }
 
-// split takes blocks of 32 elements apart into packed weights, float16 scales and biases.
-func (t ggufTensor) split(format blockFormat, shape []int, buffers *blockBuffers) []HostArray {
-	spec := format.quant
-	rows, groups := shape[0], shape[1]/spec.GroupSize
-	weightBytes := spec.GroupSize * spec.Bits / 8
-	weight := grow(&buffers.weight, rows*groups*weightBytes)
-	scales := grow(&buffers.scales, rows*groups*2)
-	biases := grow(&buffers.biases, rows*groups*2)
-	t.eachRow(rows, func(r int, row []byte) {
-		for g := range groups {
-			to := r*groups + g
-			format.split(row[g*format.blockBytes:][:format.blockBytes], weight[to*weightBytes:][:weightBytes], scales[to*2:][:2], biases[to*2:][:2])
+// fillDense computes the elements in float32. Scales are float16 and quants have at most 8
+// bits, so their product is exact and the result is what MLX's dequantize gives.
+func (t ggufTensor) fillDense(dst []byte) error {
+	format := blockFormats[t.Type]
+	t.eachRow(dst, func(row, to []byte) {
+		out := unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(to))), len(to)/4)
+		for len(out) > 0 {
+			format.expand(row, out)
+			row, out = row[format.blockBytes:], out[format.quant.GroupSize:]
 		}
 	})
-	packed := []int{rows, shape[1] * spec.Bits / 32}
-	perGroup := []int{rows, groups}
-	return []HostArray{
-		{Name: t.name + ".weight", DType: mlx.Uint32, Shape: packed, Data: weight},
-		{Name: t.name + ".scales", DType: mlx.Float16, Shape: perGroup, Data: scales},
-		{Name: t.name + ".biases", DType: mlx.Float16, Shape: perGroup, Data: biases},
-	}
+	return nil
 }
 
-// expand computes the elements. Scales are float16 and quants have at most 8 bits, so their
-// product is exact in float32 and the result is what MLX's dequantize gives.
-func (t ggufTensor) expand(format blockFormat, shape []int, out []float32) {
-	rows, columns := shape[0], shape[1]
-	t.eachRow(rows, func(r int, row []byte) {
-		to := out[r*columns : (r+1)*columns]
-		for len(to) > 0 {
-			format.expand(row, to)
-			row, to = row[format.blockBytes:], to[format.quant.GroupSize:]
+func (t ggufTensor) fillPacked(dst []byte) error {
+	format := blockFormats[t.Type]
+	t.eachBlock(dst, func(block, to []byte) { format.pack(block, to) })
+	return nil
+}
+
+func (t ggufTensor) fillScales(dst []byte) error {
+	t.eachBlock(dst, func(block, to []byte) { copy(to, block[:2]) })
+	return nil
+}
+
+func (t ggufTensor) fillBiases(dst []byte) error {
+	format := blockFormats[t.Type]
+	t.eachBlock(dst, func(block, to []byte) { binary.LittleEndian.PutUint16(to, format.bias(block)) })
+	return nil
+}
+
+// eachBlock is eachRow for every block and its equal share of dst.
+func (t ggufTensor) eachBlock(dst []byte, fn func(block, to []byte)) {
+	size := blockFormats[t.Type].blockBytes
+	t.eachRow(dst, func(row, to []byte) {
+		blocks := len(row) / size
+		share := len(to) / blocks
+		for i := range blocks {
+			fn(row[i*size:][:size], to[i*share:][:share])
 		}
 	})
 }
 
-// eachRow calls fn for every row of the matrix with its bytes in the file, on all cores.
-func (t ggufTensor) eachRow(rows int, fn func(r int, row []byte)) {
-	in := t.Data()
-	size := len(in) / rows
+// eachRow calls fn on all cores for every row of the matrix: its bytes in the file, and its
+// equal share of dst.
+func (t ggufTensor) eachRow(dst []byte, fn func(row, to []byte)) {
+	in, rows := t.Data(), int(t.Dims[len(t.Dims)-1])
+	size, share := len(in)/rows, len(dst)/rows
 	workers := min(runtime.GOMAXPROCS(0), rows)
 	var group sync.WaitGroup
 	for w := range workers {
 		group.Go(func() {
 			for r := w * rows / workers; r < (w+1)*rows/workers; r++ {
-				fn(r, in[t.sourceRow(r, rows)*size:][:size])
+				fn(in[t.sourceRow(r, rows)*size:][:size], dst[r*share:][:share])
 			}
 		})
 	}
@@ -154,10 +143,9 @@ func (t ggufTensor) eachRow(rows int, fn func(r int, row []byte)) {
 }
 
 // Q4_0: float16 d, 16 bytes of nibbles; x = d·(q − 8).
-func splitQ4_0(block, weight, scale, bias []byte) {
-	copy(scale, block[:2])
-	binary.LittleEndian.PutUint16(bias, timesPowerOfTwo(binary.LittleEndian.Uint16(block), 3)^0x8000)
-	packNibbles(block[2:18], weight)
+func packQ4_0(block, weight []byte) { packNibbles(block[2:18], weight) }
+func biasQ4_0(block []byte) uint16 {
+	return timesPowerOfTwo(binary.LittleEndian.Uint16(block), 3) ^ 0x8000
 }
 
 func expandQ4_0(block []byte, out []float32) {
@@ -166,24 +154,23 @@ func expandQ4_0(block []byte, out []float32) {
 }
 
 // Q4_1: float16 d and m, 16 bytes of nibbles; x = d·q + m.
-func splitQ4_1(block, weight, scale, bias []byte) {
-	copy(scale, block[:2])
-	copy(bias, block[2:4])
-	packNibbles(block[4:20], weight)
-}
+func packQ4_1(block, weight []byte) { packNibbles(block[4:20], weight) }
+func biasQ4_1(block []byte) uint16  { return binary.LittleEndian.Uint16(block[2:]) }
 
 func expandQ4_1(block []byte, out []float32) {
 	expandNibbles(block[4:20], float16(block), float16(block[2:]), out)
 }
 
 // Q8_0: float16 d, 32 int8; x = d·q = d·(q + 128) − 128·d.
-func splitQ8_0(block, weight, scale, bias []byte) {
-	copy(scale, block[:2])
-	binary.LittleEndian.PutUint16(bias, timesPowerOfTwo(binary.LittleEndian.Uint16(block), 7)^0x8000)
+func packQ8_0(block, weight []byte) {
 	for i := range 4 {
 		q := binary.LittleEndian.Uint64(block[2+8*i:])
 		binary.LittleEndian.PutUint64(weight[8*i:], q^0x8080808080808080)
 	}
+}
+
+func biasQ8_0(block []byte) uint16 {
+	return timesPowerOfTwo(binary.LittleEndian.Uint16(block), 7) ^ 0x8000
 }
 
 func expandQ8_0(block []byte, out []float32) {

@@ -1,7 +1,6 @@
 package load
 
 import (
-	"context"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -72,22 +71,30 @@ func tensorOf(t *testing.T, typ gguf.TensorType, rows, columns int, data []byte)
 	return tensor
 }
 
+func filled(t *testing.T, a Array) []byte {
+	t.Helper()
+	dst := make([]byte, a.Size())
+	if err := a.Fill(dst); err != nil {
+		t.Error(err)
+	}
+	return dst
+}
+
 func TestBlocksEqualTheirDefinitionAndMLX(t *testing.T) {
 	for _, typ := range []gguf.TensorType{gguf.Q4_0, gguf.Q4_1, gguf.Q8_0} {
 		const rows, columns = 6, 64
 		tensor, want := matrix(t, typ, rows, columns)
-		var buffers blockBuffers
-		dense := tensor.arrays(true, &buffers)
+		dense := filled(t, tensor.arrays(true)[0])
 		for i, w := range want {
-			if got := math.Float32frombits(binary.LittleEndian.Uint32(dense[0].Data[4*i:])); got != w {
+			if got := math.Float32frombits(binary.LittleEndian.Uint32(dense[4*i:])); got != w {
 				t.Fatalf("%s: element %d expands to %g, want %g", typ, i, got, w)
 			}
 		}
-		parts := tensor.arrays(false, &buffers)
+		parts := tensor.arrays(false)
 		mlxtest.Run(t, func(stream mlx.Stream) error {
 			got, err := mlxtest.Float32s(stream, func(s *mlx.Scope) mlx.Array {
 				spec := blockFormats[typ].quant
-				on := func(a HostArray) mlx.Array { return s.FromBytes(a.Data, a.DType, a.Shape...) }
+				on := func(a Array) mlx.Array { return s.FromBytes(filled(t, a), a.DType, a.Shape...) }
 				return s.Dequantize(mlx.Quantized{
 					Weight:    on(parts[0]),
 					Scales:    s.AsType(on(parts[1]), mlx.Float32),
@@ -117,10 +124,10 @@ func TestRowsOfQAndKAreUnpermuted(t *testing.T) {
 		}
 	}
 	tensor := ggufTensor{Tensor: tensorOf(t, gguf.F32, rows, 2, data), name: "q", part: "weight", heads: heads}
-	out := tensor.arrays(false, &blockBuffers{})
+	out := filled(t, tensor.arrays(false)[0])
 	var got []float32
 	for r := range rows {
-		got = append(got, math.Float32frombits(binary.LittleEndian.Uint32(out[0].Data[8*r:])))
+		got = append(got, math.Float32frombits(binary.LittleEndian.Uint32(out[8*r:])))
 	}
 	if want := []float32{0, 2, 1, 3, 4, 6, 5, 7}; !slices.Equal(got, want) {
 		t.Errorf("rows come from %v, want %v", got, want)
@@ -182,12 +189,11 @@ func TestGGUFConfigAndNames(t *testing.T) {
 		t.Errorf("configuration: %+v", c)
 	}
 	var names []string
-	err = checkpoint.Each(context.Background(), false, func(a HostArray, _ int64) error {
+	for _, a := range checkpoint.Arrays(false) {
 		names = append(names, a.Name)
-		return nil
-	})
-	if err != nil || !slices.Contains(names, "model.layers.0.self_attn.o_proj.weight") || !slices.Contains(names, "model.norm.weight") {
-		t.Errorf("names: %v, %v", names, err)
+	}
+	if !slices.Contains(names, "model.layers.0.self_attn.o_proj.weight") || !slices.Contains(names, "model.norm.weight") {
+		t.Errorf("names: %v", names)
 	}
 }
 

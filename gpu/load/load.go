@@ -1,11 +1,10 @@
 // Package load reads checkpoints: Hugging Face folders and GGUF files, presented alike, with a
 // config in the words of config.json and tensors under the names that MLX models use.
 //
-// Nothing here calls MLX; arrays are handed over as bytes and made by the engine thread.
+// Nothing here computes with MLX; arrays are bytes, from which the engine thread makes its own.
 package load
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,13 +13,25 @@ import (
 	"mlx-worker/internal/fault"
 )
 
-// HostArray is one array in host memory, row-major and little-endian. A quantised matrix comes
-// as three: NAME.weight (packed uint32), NAME.scales and NAME.biases.
-type HostArray struct {
+// Array is an array of a checkpoint, to be read when it is wanted. A quantised matrix has three:
+// NAME.weight (packed uint32), NAME.scales and NAME.biases.
+type Array struct {
 	Name  string // e.g. "model.layers.0.self_attn.q_proj.weight"
 	DType mlx.DType
 	Shape []int
-	Data  []byte // valid until the receiver of the array returns
+
+	// Fill writes the elements to dst, which has Size bytes: row-major, little-endian. It may be
+	// called from any goroutine.
+	Fill func(dst []byte) error
+}
+
+// Size is the number of bytes of the elements.
+func (a Array) Size() int {
+	n := a.DType.Size()
+	for _, d := range a.Shape {
+		n *= d
+	}
+	return n
 }
 
 // Checkpoint is a model on disk.
@@ -31,12 +42,10 @@ type Checkpoint interface {
 	// TotalBytes is the size of all tensors on disk.
 	TotalBytes() int64
 
-	// Each reads every tensor and gives its arrays to receive, in order, with the bytes read
-	// from disk so far. With dense, quantised matrices may come as one dense float32 array. It
-	// stops at the first error or when ctx ends.
-	Each(ctx context.Context, dense bool, receive func(a HostArray, readBytes int64) error) error
+	// Arrays lists all arrays. With dense, quantised matrices may be one float32 array each.
+	Arrays(dense bool) []Array
 
-	// Close releases the files.
+	// Close releases the files; arrays must not be filled afterwards.
 	Close() error
 }
 

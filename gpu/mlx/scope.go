@@ -59,17 +59,27 @@ func (s *Scope) Len() int { return len(s.arrays) }
 
 // Keep returns a Ref to a that outlives the scope, or nil and the scope's error.
 func (s *Scope) Keep(a Array) (*Ref, error) {
+	r := &Ref{}
+	if err := s.KeepIn(r, a); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// KeepIn is Keep into a Ref that holds nothing yet.
+func (s *Scope) KeepIn(r *Ref, a Array) error {
 	if s.err != nil {
-		return nil, s.err
+		return s.err
 	}
 	if a.IsNull() {
-		return nil, errors.New("mlx: keep of a null array")
+		return errors.New("mlx: keep of a null array")
 	}
 	handle := C.mlx_array_new()
 	if rc := C.mlx_array_set(&handle, a.c()); rc != 0 {
-		return nil, newOpError("keep", a)
+		return newOpError("keep", a)
 	}
-	return &Ref{array: Array{ctx: handle.ctx}}, nil
+	r.array.ctx = handle.ctx
+	return nil
 }
 
 // own registers an operation's result, or records its failure.

@@ -36,21 +36,13 @@ var families = map[string]func(*nn.Builder) (Model, error){
 	"mistral": newLlama,
 }
 
-// New builds the model that the builder's configuration names. The caller frees the weights.
-func New(b *nn.Builder) (Model, *nn.Weights, error) {
+// New builds the model that the builder's configuration names. It does not Finish the builder.
+func New(b *nn.Builder) (Model, error) {
 	build, known := families[b.Config.ModelType]
 	if !known {
-		return nil, nil, unknown(b.Config.ModelType)
+		return nil, unknown(b.Config.ModelType)
 	}
-	model, err := build(b)
-	if err != nil {
-		return nil, nil, err
-	}
-	weights, err := b.Finish()
-	if err != nil {
-		return nil, nil, err
-	}
-	return model, weights, nil
+	return build(b)
 }
 
 // Supported returns an error that names modelType if no family runs it.

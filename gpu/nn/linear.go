@@ -29,12 +29,13 @@ type quantizedMatrix struct {
 	format                 load.QuantSpec
 }
 
+func (q *quantizedMatrix) refs() []*mlx.Ref { return []*mlx.Ref{q.weight, q.scales, q.biases} }
+
 func (q *quantizedMatrix) view() mlx.Quantized {
-	v := mlx.Quantized{Weight: q.weight.Array(), Scales: q.scales.Array(), GroupSize: q.format.GroupSize, Bits: q.format.Bits, Mode: q.format.Mode}
-	if q.biases != nil {
-		v.Biases = q.biases.Array()
+	return mlx.Quantized{
+		Weight: q.weight.Array(), Scales: q.scales.Array(), Biases: q.biases.Array(),
+		GroupSize: q.format.GroupSize, Bits: q.format.Bits, Mode: q.format.Mode,
 	}
-	return v
 }
 
 // quantizedLinear is MLX's own quantised product.

@@ -109,7 +109,7 @@ func (b *Builder) factoredFreqs(theta float64, dims int) *mlx.Ref {
 	if factors == nil {
 		return nil
 	}
-	return b.Own(func(s *mlx.Scope) mlx.Array { return s.Multiply(baseFreqs(s, theta, dims), factors.Array()) })
+	return b.Derive(func(s *mlx.Scope) mlx.Array { return s.Multiply(baseFreqs(s, theta, dims), factors.Array()) })
 }
 
 // llama3Freqs is Llama 3.1's scaling: long wavelengths are stretched by the factor, short ones
@@ -130,7 +130,7 @@ func (b *Builder) llama3Freqs(theta float64, dims int, c RoPEScaling) *mlx.Ref {
 		b.fail("config.json: llama3 rope scaling with factor %g, low_freq_factor %g, high_freq_factor %g", c.Factor, low, high)
 		return nil
 	}
-	return b.Own(func(s *mlx.Scope) mlx.Array {
+	return b.Derive(func(s *mlx.Scope) mlx.Array {
 		number := func(v float64) mlx.Array { return s.Scalar(v, mlx.Float32) }
 		freqs := baseFreqs(s, theta, dims)
 		wavelengths := s.Multiply(number(2*math.Pi), freqs)

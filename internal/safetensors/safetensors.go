@@ -65,17 +65,15 @@ func Open(path string) (*File, error) {
 	return &File{name: name, file: file, Tensors: tensors}, nil
 }
 
-// Read returns the tensor's data in row-major, little-endian order. It uses buf if that is
-// large enough.
-func (f *File) Read(t Tensor, buf []byte) ([]byte, error) {
-	if int64(cap(buf)) < t.Bytes {
-		buf = make([]byte, t.Bytes)
+// Read reads the tensor's data, row-major and little-endian, into dst, which has t.Bytes bytes.
+func (f *File) Read(t Tensor, dst []byte) error {
+	if int64(len(dst)) != t.Bytes {
+		return fault.New(fault.Internal, "%s: a buffer of %d bytes for tensor %q of %d", f.name, len(dst), t.Name, t.Bytes)
 	}
-	buf = buf[:t.Bytes]
-	if _, err := f.file.ReadAt(buf, t.offset); err != nil {
-		return nil, fault.New(fault.ModelLoad, "%s: reading tensor %q: %s", f.name, t.Name, reason(err))
+	if _, err := f.file.ReadAt(dst, t.offset); err != nil {
+		return fault.New(fault.ModelLoad, "%s: reading tensor %q: %s", f.name, t.Name, reason(err))
 	}
-	return buf, nil
+	return nil
 }
 
 // Close closes the file.
