@@ -12,11 +12,16 @@ scripts=$ROOT/scripts
 
 # mlx_c_version PREFIX / mlx_version PREFIX: the version installed under PREFIX, or nothing.
 mlx_c_version() {
-  sed -n 's/^ *set(PACKAGE_VERSION "\(.*\)")$/\1/p' "$1/share/cmake/MLXC/MLXCConfigVersion.cmake" 2>/dev/null | head -n 1
+  local file=$1/share/cmake/MLXC/MLXCConfigVersion.cmake
+  # gpu/mlx links the archive.
+  [ -f "$1/lib/libmlxc.a" ] && [ -f "$file" ] || return 0
+  sed -n 's/^ *set(PACKAGE_VERSION "\([0-9.]*\)")$/\1/p' "$file"
 }
 mlx_version() {
-  sed -nE 's/^#define MLX_VERSION_(MAJOR|MINOR|PATCH) ([0-9]+)$/\2/p' "$1/include/mlx/version.h" 2>/dev/null |
-    tr '\n' . | sed 's/\.$//'
+  local file=$1/include/mlx/version.h
+  [ -f "$1/lib/libmlx.so" ] || [ -f "$1/lib/libmlx.dylib" ] || return 0
+  [ -f "$file" ] || return 0
+  sed -nE 's/^#define MLX_VERSION_(MAJOR|MINOR|PATCH) ([0-9]+)$/\2/p' "$file" | paste -s -d . -
 }
 
 # fits_mlx_c PREFIX: whether a release of the same minor version is there.
@@ -26,11 +31,13 @@ fits_mlx_c() {
 
 # find_installed: sets mlxc, and mlx if that prefix has it too, to an installed mlx-c that fits.
 find_installed() {
-  local brew=${HOMEBREW_PREFIX:-/opt/homebrew}/opt have
+  local brew=${HOMEBREW_PREFIX:-/opt/homebrew}/opt have file
   if [ -n "${MLX_C_PREFIX:-}" ]; then
-    [ -f "$MLX_C_PREFIX/include/mlx/c/mlx.h" ] || die "MLX_C_PREFIX=$MLX_C_PREFIX has no include/mlx/c/mlx.h"
+    for file in include/mlx/c/mlx.h lib/libmlxc.a share/cmake/MLXC/MLXCConfigVersion.cmake; do
+      [ -f "$MLX_C_PREFIX/$file" ] || die "MLX_C_PREFIX=$MLX_C_PREFIX has no $file: a static mlx-c is needed"
+    done
     fits_mlx_c "$MLX_C_PREFIX" ||
-      die "MLX_C_PREFIX=$MLX_C_PREFIX holds mlx-c '$(mlx_c_version "$MLX_C_PREFIX")'; ${MLX_C_VERSION%.*}.* is needed"
+      die "MLX_C_PREFIX=$MLX_C_PREFIX holds mlx-c $(mlx_c_version "$MLX_C_PREFIX"); ${MLX_C_VERSION%.*}.* is needed"
     have=$(mlx_version "$MLX_C_PREFIX")
     [ -z "$have" ] || [ "$have" = "$MLX_VERSION" ] ||
       die "MLX_C_PREFIX=$MLX_C_PREFIX holds MLX $have; $MLX_VERSION is needed"
@@ -42,7 +49,7 @@ find_installed() {
       mlxc=$brew/mlx-c mlx_prefix=$brew/mlx
       say "using Homebrew's mlx-c $(mlx_c_version "$mlxc") and MLX $MLX_VERSION"
     else
-      say "Homebrew's mlx-c $(mlx_c_version "$brew/mlx-c") with MLX $(mlx_version "$brew/mlx") does not fit: building our own"
+      say "Homebrew's mlx-c is not static $MLX_C_VERSION with MLX $MLX_VERSION: building our own"
     fi
   fi
 }

@@ -174,11 +174,9 @@ func biasQ8_0(block []byte) uint16 {
 }
 
 func expandQ8_0(block []byte, out []float32) {
-	d := float16(block)
-	quants := block[2:34]
-	out = out[:32]
-	for i, q := range quants {
-		out[i] = d * float32(int8(q))
+	d, to := float16(block), (*[32]float32)(out)
+	for i, q := range (*[32]byte)(block[2:]) {
+		to[i] = d * float32(int8(q))
 	}
 }
 
@@ -199,8 +197,9 @@ func expandNibbles(in []byte, d, m float32, out []float32) {
 	for q := range values {
 		values[q] = d*float32(q) + m
 	}
-	in, low, high := in[:16], out[:16], out[16:32]
-	for j, b := range in {
+	// Arrays instead of slices, so that no index is checked in the loop.
+	low, high := (*[16]float32)(out), (*[16]float32)(out[16:])
+	for j, b := range (*[16]byte)(in) {
 		low[j] = values[b&0x0f]
 		high[j] = values[b>>4]
 	}

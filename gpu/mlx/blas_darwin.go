@@ -2,6 +2,9 @@ package mlx
 
 import "golang.org/x/sys/unix"
 
+// loadBLAS does nothing: MLX links Accelerate.
+func loadBLAS() error { return nil }
+
 // setBLASThreads does nothing: Accelerate chooses its own threads.
 func setBLASThreads(int) {}
 

@@ -9,15 +9,46 @@
 // into pieces that threads take as they come; what a late helper does not take, the caller does.
 // Pieces depend on the shape alone, and so does the result.
 
+#define _GNU_SOURCE
 #include "blas_linux.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "cblas.h"
+
+static struct {
+  __typeof__(&scipy_cblas_sgemm) sgemm;
+  __typeof__(&scipy_cblas_sgemv) sgemv;
+  __typeof__(&scipy_cblas_dgemm) dgemm;
+  __typeof__(&scipy_cblas_cgemm) cgemm;
+} openblas;
+
+// OpenBLAS is loaded rather than linked: it starts its threads when it is loaded, and only its
+// environment variable keeps it from that.
+const char* blas_load(void) {
+  if (openblas.sgemm != NULL) {
+    return NULL;
+  }
+  setenv("OPENBLAS_NUM_THREADS", "1", 1);
+  void* library = dlopen("libscipy_openblas.so", RTLD_NOW | RTLD_LOCAL);
+  if (library == NULL) {
+    return dlerror();
+  }
+  openblas.sgemv = dlsym(library, "scipy_cblas_sgemv");
+  openblas.dgemm = dlsym(library, "scipy_cblas_dgemm");
+  openblas.cgemm = dlsym(library, "scipy_cblas_cgemm");
+  if (openblas.sgemv == NULL || openblas.dgemm == NULL || openblas.cgemm == NULL) {
+    return dlerror();
+  }
+  openblas.sgemm = dlsym(library, "scipy_cblas_sgemm");
+  return openblas.sgemm == NULL ? dlerror() : NULL;
+}
 
 // A piece is rows [first, first + count) of the result's columns.
 typedef void (*piece_fn)(const void* product, blasint first, blasint count);
@@ -127,7 +158,6 @@ static void* help(void* index) {
 }
 
 void blas_set_threads(int n) {
-  scipy_openblas_set_num_threads(1);
   if (n > max_threads) {
     n = max_threads;
   }
@@ -201,7 +231,7 @@ static const float* columns_of_b(const struct product* p, blasint first) {
 
 static void gemm_piece(const void* product, blasint first, blasint count) {
   const struct product* p = product;
-  scipy_cblas_sgemm(
+  openblas.sgemm(
       CblasRowMajor, p->trans_a, p->trans_b, p->m, count, p->k, p->alpha, p->a, p->lda, columns_of_b(p, first), p->ldb,
       p->beta, p->c + first, p->ldc);
 }
@@ -212,9 +242,9 @@ static void gemv_piece(const void* product, blasint first, blasint count) {
   const struct product* p = product;
   const float* b = columns_of_b(p, first);
   if (p->trans_b == CblasNoTrans) {
-    scipy_cblas_sgemv(CblasRowMajor, CblasTrans, p->k, count, p->alpha, b, p->ldb, p->a, 1, p->beta, p->c + first, 1);
+    openblas.sgemv(CblasRowMajor, CblasTrans, p->k, count, p->alpha, b, p->ldb, p->a, 1, p->beta, p->c + first, 1);
   } else {
-    scipy_cblas_sgemv(CblasRowMajor, CblasNoTrans, count, p->k, p->alpha, b, p->ldb, p->a, 1, p->beta, p->c + first, 1);
+    openblas.sgemv(CblasRowMajor, CblasNoTrans, count, p->k, p->alpha, b, p->ldb, p->a, 1, p->beta, p->c + first, 1);
   }
 }
 
@@ -236,7 +266,7 @@ EXPORTED void cblas_sgemm(
     float* c,
     blasint ldc) {
   if (order != CblasRowMajor) {
-    scipy_cblas_sgemm(order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    openblas.sgemm(order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     return;
   }
   struct product p = {trans_a, trans_b, m, k, lda, ldb, ldc, alpha, beta, a, b, c};
@@ -262,7 +292,7 @@ EXPORTED void cblas_dgemm(
     double beta,
     double* c,
     blasint ldc) {
-  scipy_cblas_dgemm(order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  openblas.dgemm(order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 
 EXPORTED void cblas_cgemm(
@@ -280,5 +310,5 @@ EXPORTED void cblas_cgemm(
     const void* beta,
     void* c,
     blasint ldc) {
-  scipy_cblas_cgemm(order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  openblas.cgemm(order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }

@@ -4,10 +4,19 @@ package mlx
 import "C"
 
 import (
+	"fmt"
 	"runtime"
 
 	"golang.org/x/sys/unix"
 )
+
+// loadBLAS makes products on the CPU possible, whatever the device.
+func loadBLAS() error {
+	if message := C.blas_load(); message != nil {
+		return fmt.Errorf("mlx: OpenBLAS cannot be loaded: %s", C.GoString(message))
+	}
+	return nil
+}
 
 // setBLASThreads sets how many threads share a matrix product; 0: one per core.
 func setBLASThreads(n int) {

@@ -2,6 +2,10 @@
 #ifndef MLX_WORKER_BLAS_LINUX_H
 #define MLX_WORKER_BLAS_LINUX_H
 
+// Loads OpenBLAS; before any product, once or more often, not from several threads at once.
+// Returns NULL, or the dynamic linker's words.
+const char* blas_load(void);
+
 // Sets how many threads share a product, the caller's included; at least 1. Threads are started
 // once and live as long as the process. Not safe during a product.
 void blas_set_threads(int n);

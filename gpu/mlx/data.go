@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"unsafe"
 )
 
@@ -27,21 +28,44 @@ func (s *Scope) FromBytes(data []byte, dtype DType, shape ...int) Array {
 	if s.err != nil {
 		return Array{}
 	}
-	dims, err := cShape(shape)
+	out, err := newData(data, dtype, shape)
 	if err != nil {
 		s.Fail(err)
 		return Array{}
+	}
+	return s.own("new_data", 0, out)
+}
+
+// NewRef is Scope.FromBytes for an array with an owner of its own. It needs no stream and may
+// run on any goroutine, so that large copies keep the MLX thread free.
+func NewRef(data []byte, dtype DType, shape ...int) (*Ref, error) {
+	// MLX leaves the message of a failure on the calling thread.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	out, err := newData(data, dtype, shape)
+	if err != nil {
+		return nil, err
+	}
+	return &Ref{array: Array{ctx: out.ctx}}, nil
+}
+
+func newData(data []byte, dtype DType, shape []int) (C.mlx_array, error) {
+	dims, err := cShape(shape)
+	if err != nil {
+		return C.mlx_array{}, err
 	}
 	want := dtype.Size()
 	for _, d := range shape {
 		want *= d
 	}
 	if len(data) != want || want == 0 {
-		s.Fail(fmt.Errorf("mlx: %d bytes for %s%v, which needs %d (and at least one)", len(data), dtype, shape, want))
-		return Array{}
+		return C.mlx_array{}, fmt.Errorf("mlx: %d bytes for %s%v, which needs %d (and at least one)", len(data), dtype, shape, want)
 	}
 	out := C.mlx_array_new_data(unsafe.Pointer(unsafe.SliceData(data)), unsafe.SliceData(dims), C.int(len(dims)), C.mlx_dtype(dtype))
-	return s.own("new_data", 0, out)
+	if out.ctx == nil {
+		return out, newOpError("new_data")
+	}
+	return out, nil
 }
 
 // Int32s copies values into a new array of the given shape.

@@ -65,6 +65,9 @@ func Version() (string, error) {
 // that will evaluate and close.
 func Open(opts Options) (*Runtime, error) {
 	C.bridge_install_error_handler()
+	if err := loadBLAS(); err != nil {
+		return nil, err
+	}
 	backend, err := chooseBackend(opts.Device)
 	if err != nil {
 		return nil, err

@@ -10,15 +10,17 @@ import (
 	"mlx-worker/internal/fault"
 )
 
-// uploader makes device arrays in the order in which they were asked for. While one is copied
-// and converted on the MLX thread, the next one is read on a goroutine. Refs come back empty
-// and are set when their turn comes, so that later ones may be computed from earlier ones.
+// uploader makes device arrays in the order in which they were asked for. Goroutines read them
+// and copy them to the device ahead of the MLX thread, which converts and evaluates them. Refs
+// come back empty and are set when their turn comes, so that later ones may be computed from
+// earlier ones.
 type uploader struct {
 	stream   mlx.Stream
 	run      func(job func() error) error
 	progress func(bytes int64)
 
-	reading  chan *upload // to the goroutine that reads
+	reading  chan *upload // to the goroutines that read
+	ordered  chan *upload // to the one that runs jobs
 	pipeline errgroup.Group
 
 	// Of the goroutine that runs jobs, until finish has waited for it.
@@ -35,37 +37,39 @@ type upload struct {
 	build   func(s *mlx.Scope, read mlx.Array) mlx.Array
 	replace []*mlx.Ref // freed afterwards
 
-	buffer []byte
-	size   int
-	err    error // of reading
+	copied chan struct{} // closed when read and err are set
+	read   *mlx.Ref      // what from holds, on the device; nil if from is empty
+	err    error
 }
 
+// readers is how many arrays are read and copied at once. Most of that is the kernel's work on
+// fresh pages, which a second core halves.
+const readers = 2
+
 func newUploader(stream mlx.Stream, run func(job func() error) error, progress func(bytes int64)) *uploader {
-	u := &uploader{stream: stream, run: run, progress: progress, reading: make(chan *upload)}
-	const buffers = 2 // one being read, one being copied
-	free := make(chan []byte, buffers)
-	for range buffers {
-		free <- nil
+	u := &uploader{
+		stream: stream, run: run, progress: progress,
+		reading: make(chan *upload), ordered: make(chan *upload, readers),
 	}
-	copying := make(chan *upload)
-	u.pipeline.Go(func() error {
-		defer close(copying)
-		for up := range u.reading {
-			if len(up.from) > 0 {
-				up.fill(<-free)
+	for range readers {
+		u.pipeline.Go(func() error {
+			var buffer []byte
+			for up := range u.reading {
+				buffer = up.copy(buffer)
+				close(up.copied)
 			}
-			copying <- up
-		}
-		return nil
-	})
+			return nil
+		})
+	}
 	u.pipeline.Go(func() error {
 		var first error
-		for up := range copying {
+		for up := range u.ordered {
+			<-up.copied
 			if first == nil {
 				first = u.finishOne(up)
 			}
-			if up.buffer != nil {
-				free <- up.buffer
+			if up.read != nil {
+				u.refs = append(u.refs, up.read) // after a failure only; freed with the rest
 			}
 		}
 		return first
@@ -94,81 +98,94 @@ func (u *uploader) replace(old []*mlx.Ref, build func(s *mlx.Scope) mlx.Array) *
 }
 
 func (u *uploader) add(up *upload) *mlx.Ref {
-	up.ref = &mlx.Ref{}
-	u.reading <- up
+	up.ref, up.copied = &mlx.Ref{}, make(chan struct{})
+	u.ordered <- up
+	if len(up.from) > 0 {
+		u.reading <- up
+	} else {
+		close(up.copied)
+	}
 	return up.ref
 }
 
 // finish waits for the arrays and returns them, with their bytes and the first error.
 func (u *uploader) finish() ([]*mlx.Ref, int64, error) {
 	close(u.reading)
+	close(u.ordered)
 	err := u.pipeline.Wait()
 	return u.refs, u.bytes, err
 }
 
-// fill reads the arrays into buffer, grown if need be.
-func (up *upload) fill(buffer []byte) {
-	for _, a := range up.from {
-		up.size += a.Size()
+// copy reads the arrays into buffer, grown if need be, and copies them to the device as one.
+func (up *upload) copy(buffer []byte) []byte {
+	size := up.size()
+	if cap(buffer) < size {
+		buffer = make([]byte, size)
 	}
-	if cap(buffer) < up.size {
-		buffer = make([]byte, up.size)
-	}
-	up.buffer = buffer[:cap(buffer)]
+	buffer = buffer[:cap(buffer)]
 	at := 0
 	for _, a := range up.from {
-		if up.err == nil {
-			up.err = a.Fill(up.buffer[at:][:a.Size()])
+		if up.err = a.Fill(buffer[at:][:a.Size()]); up.err != nil {
+			return buffer
 		}
 		at += a.Size()
 	}
-}
-
-func (u *uploader) finishOne(up *upload) error {
-	if up.err != nil {
-		return up.err
-	}
-	err := u.run(func() error {
-		err := mlx.Build(u.stream, func(s *mlx.Scope) error {
-			var read mlx.Array
-			if len(up.from) > 0 {
-				read = s.FromBytes(up.buffer[:up.size], up.from[0].DType, up.shape()...)
-			}
-			return s.KeepIn(up.ref, up.build(s, read))
-		})
-		if err != nil {
-			return err
-		}
-		u.refs = append(u.refs, up.ref)
-		if err := mlx.Eval(up.ref.Array()); err != nil {
-			return err
-		}
-		if up.counted {
-			u.bytes += up.ref.Array().NBytes()
-		}
-		for _, old := range up.replace {
-			u.bytes -= old.Array().NBytes()
-			old.Free()
-		}
-		u.refs = slices.DeleteFunc(u.refs, func(r *mlx.Ref) bool { return slices.Contains(up.replace, r) })
-		return nil
-	})
-	if err != nil {
-		if len(up.from) > 0 {
-			return fault.New(fault.ModelLoad, "tensor %q: %w", up.from[0].Name, err)
-		}
-		return fault.New(fault.ModelLoad, "%w", err)
-	}
-	u.done += int64(up.size)
-	u.progress(u.done)
-	return nil
-}
-
-// shape is that of the joined arrays.
-func (up *upload) shape() []int {
 	shape := slices.Clone(up.from[0].Shape)
 	for _, a := range up.from[1:] {
 		shape[0] += a.Shape[0]
 	}
-	return shape
+	up.read, up.err = mlx.NewRef(buffer[:size], up.from[0].DType, shape...)
+	return buffer
+}
+
+func (up *upload) size() (bytes int) {
+	for _, a := range up.from {
+		bytes += a.Size()
+	}
+	return bytes
+}
+
+// finishOne sets the upload's ref on the MLX thread.
+func (u *uploader) finishOne(up *upload) error {
+	err := up.err
+	if err == nil {
+		err = u.run(func() error { return u.convert(up) })
+	}
+	if err == nil {
+		u.done += int64(up.size())
+		u.progress(u.done)
+		return nil
+	}
+	if len(up.from) > 0 {
+		return fault.New(fault.ModelLoad, "tensor %q: %w", up.from[0].Name, err)
+	}
+	return fault.New(fault.ModelLoad, "%w", err)
+}
+
+func (u *uploader) convert(up *upload) error {
+	err := mlx.Build(u.stream, func(s *mlx.Scope) error {
+		var read mlx.Array
+		if up.read != nil {
+			read = up.read.Array()
+		}
+		return s.KeepIn(up.ref, up.build(s, read))
+	})
+	if err != nil {
+		return err
+	}
+	u.refs = append(u.refs, up.ref)
+	if err := mlx.Eval(up.ref.Array()); err != nil {
+		return err
+	}
+	up.read.Free()
+	up.read = nil
+	if up.counted {
+		u.bytes += up.ref.Array().NBytes()
+	}
+	for _, old := range up.replace {
+		u.bytes -= old.Array().NBytes()
+		old.Free()
+	}
+	u.refs = slices.DeleteFunc(u.refs, func(r *mlx.Ref) bool { return slices.Contains(up.replace, r) })
+	return nil
 }
