@@ -7,4 +7,5 @@
 static_stages
 stage go-plain.json go_test plain -timeout 1m
 stage vitest-unit.json vitest unit
+stage vitest-bench.json vitest_bench
 finish

@@ -44,11 +44,11 @@ rust() { cargo "$1" --locked --manifest-path text/native/Cargo.toml "${@:2}"; }
 
 rust_test() { rust test --release | tee "$reports/cargo.txt"; }
 
-# go_test mlx|plain [FLAG...]
+# go_test mlx|plain|mlx-race [FLAG...]
 go_test() {
   local kind=$1 packages
   shift
-  packages=$(scripts/go-packages.sh "$kind") || return
+  packages=$(scripts/go-packages.sh "${kind%-race}") || return
   # shellcheck disable=SC2086 # one word a package
   go run "$GOTESTSUM" --format pkgname --format-hide-empty-pkg --jsonfile "$reports/go-$kind.json" -- \
     "-ldflags=-X main.libraries=$(libraries_key)" "$@" $packages
@@ -58,6 +58,12 @@ go_test() {
 vitest() {
   (cd js-client && npx --no-install vitest run --project "$1" \
     --reporter=default --reporter=json --outputFile.json="$reports/vitest-$1.json")
+}
+
+# The benchmarks' own tests, which start no engine.
+vitest_bench() {
+  npx --no-install vitest run --dir bench \
+    --reporter=default --reporter=json --outputFile.json="$reports/vitest-bench.json"
 }
 
 # static_stages: everything that runs no test.

@@ -49,7 +49,7 @@ func (d DType) IsFloat() bool { return d.IsHalf() || d == Float32 }
 // it came from is. The zero Array is null, which some operations accept as "absent".
 type Array struct{ ctx unsafe.Pointer }
 
-func (a Array) c() C.mlx_array { return C.mlx_array{ctx: a.ctx} }
+func (a Array) c() C.mlx_array { return C.mlx_array(a) }
 
 // IsNull reports whether a holds no array.
 func (a Array) IsNull() bool { return a.ctx == nil }

@@ -46,7 +46,7 @@ func NewRef(data []byte, dtype DType, shape ...int) (*Ref, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Ref{array: Array{ctx: out.ctx}}, nil
+	return &Ref{array: Array(out)}, nil
 }
 
 func newData(data []byte, dtype DType, shape []int) (C.mlx_array, error) {

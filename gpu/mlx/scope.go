@@ -95,7 +95,7 @@ func (s *Scope) own(op string, rc C.int, out C.mlx_array, inputs ...Array) Array
 		return Array{}
 	}
 	s.arrays = append(s.arrays, out)
-	return Array{ctx: out.ctx}
+	return Array(out)
 }
 
 func (s *Scope) fail(op string, inputs ...Array) {
