@@ -70,7 +70,7 @@ fetch_mlx() {
   cuda)
     "$scripts/fetch-wheel.sh" "mlx-cuda-13-$MLX_VERSION" "fetching MLX $MLX_VERSION and CUDA libraries (1.4 GB)" "3 minutes" \
       "$PIN_MLX_CUDA" "$PIN_CUDA_CUDNN" "$PIN_CUDA_NCCL" "$PIN_CUDA_CUBLAS" "$PIN_CUDA_CUFFT" \
-      "$PIN_CUDA_NVRTC" "$PIN_CUDA_RUNTIME"
+      "$PIN_CUDA_NVRTC" "$PIN_CUDA_RUNTIME" "$PIN_CUDA_CRT"
     ;;
   esac
 }
