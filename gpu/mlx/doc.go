@@ -13,11 +13,11 @@
 // # Errors
 //
 // Operations have no error result: the first failure sticks to the scope, later operations of
-// that scope do nothing, and [Scope.Err] (or Keep, Eval, Close of a [Build]) returns it as an
-// [OpError] that names the operation, its input shapes and dtypes and MLX's own message.
+// that scope do nothing, and [Scope.Err], [Scope.Keep] or [Build] returns it as an [OpError] that
+// names the operation, its input shapes and dtypes and MLX's own message.
 //
 // # Threads
 //
 // MLX keeps streams, compile caches and its scheduler per thread. Everything here except
-// [Thread.Do], [Thread.Close] and the getters of plain data must run on one [Thread].
+// [Thread.Do], [Thread.Close], [NewRef] and the getters of plain data must run on one [Thread].
 package mlx

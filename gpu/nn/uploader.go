@@ -151,12 +151,14 @@ func (u *uploader) finishOne(up *upload) error {
 	if err == nil {
 		err = u.run(func() error { return u.convert(up) })
 	}
-	if err == nil {
+	switch {
+	case err == nil && len(up.from) > 0:
 		u.done += int64(up.size())
 		u.progress(u.done)
 		return nil
-	}
-	if len(up.from) > 0 {
+	case err == nil:
+		return nil
+	case len(up.from) > 0:
 		return fault.New(fault.ModelLoad, "tensor %q: %w", up.from[0].Name, err)
 	}
 	return fault.New(fault.ModelLoad, "%w", err)
