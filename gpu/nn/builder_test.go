@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"mlx-worker/gpu/load"
@@ -138,13 +140,28 @@ func TestFailedReadNamesItsTensorAndLeavesNothing(t *testing.T) {
 	c.add("b.weight", 0, 4, 4)
 	c.add("c.weight", 0, 4, 4)
 	c.arrays[1].Fill = func([]byte) error { return errors.New("the disk is gone") }
+	var read atomic.Int32
+	paths := []string{"a", "b", "c"}
+	for i := range 100 { // far more than can be under way when b fails
+		path := fmt.Sprintf("later%d", i)
+		c.add(path+".weight", 0, 4, 4)
+		fill := c.arrays[len(c.arrays)-1].Fill
+		c.arrays[len(c.arrays)-1].Fill = func(dst []byte) error {
+			read.Add(1)
+			return fill(dst)
+		}
+		paths = append(paths, path)
+	}
 	b := d.builder(c, func(int64, int64) {})
-	for _, path := range []string{"a", "b", "c"} {
+	for _, path := range paths {
 		b.Linear(path, 4, 4)
 	}
 	weights, err := b.Finish()
 	if err == nil || !strings.Contains(err.Error(), `"b.weight"`) || !strings.Contains(err.Error(), "the disk is gone") {
 		t.Errorf("got %v, want an error that names b.weight", err)
+	}
+	if n := read.Load(); n == 100 {
+		t.Error("everything was read after the failure")
 	}
 	d.free(t, weights)
 }

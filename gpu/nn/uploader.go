@@ -2,6 +2,7 @@ package nn
 
 import (
 	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -22,6 +23,7 @@ type uploader struct {
 	reading  chan *upload // to the goroutines that read
 	ordered  chan *upload // to the one that runs jobs
 	pipeline errgroup.Group
+	failed   atomic.Bool // nothing more is read
 
 	// Of the goroutine that runs jobs, until finish has waited for it.
 	refs  []*mlx.Ref
@@ -55,7 +57,9 @@ func newUploader(stream mlx.Stream, run func(job func() error) error, progress f
 		u.pipeline.Go(func() error {
 			var buffer []byte
 			for up := range u.reading {
-				buffer = up.copy(buffer)
+				if !u.failed.Load() {
+					buffer = up.copy(buffer)
+				}
 				close(up.copied)
 			}
 			return nil
@@ -67,6 +71,7 @@ func newUploader(stream mlx.Stream, run func(job func() error) error, progress f
 			<-up.copied
 			if first == nil {
 				first = u.finishOne(up)
+				u.failed.Store(first != nil)
 			}
 			if up.read != nil {
 				u.refs = append(u.refs, up.read) // after a failure only; freed with the rest
