@@ -157,20 +157,28 @@ func tokensParam(name string, low, high int, doc string) Param {
 	return Param{
 		Name: name, Type: "readonly number[]", Accepts: accepts, Doc: doc,
 		decode: func(v wire.Value) (any, bool) {
-			if v.Class() != wire.Array || v.Len() < low || v.Len() > high {
-				return nil, false
-			}
-			ids := make([]int32, 0, v.Len())
-			for item := range v.Items() {
+			return decodeArray(v, low, high, func(item wire.Value) (int32, bool) {
 				n, ok := item.Int()
-				if !ok || n < 0 || n > math.MaxInt32 {
-					return nil, false
-				}
-				ids = append(ids, int32(n))
-			}
-			return ids, true
+				return int32(n), ok && n >= 0 && n <= math.MaxInt32
+			})
 		},
 	}
+}
+
+// decodeArray decodes an array of low to high elements; ok is false if one of them does not fit.
+func decodeArray[T any](v wire.Value, low, high int, element func(wire.Value) (T, bool)) (any, bool) {
+	if v.Class() != wire.Array || v.Len() < low || v.Len() > high {
+		return nil, false
+	}
+	elements := make([]T, 0, v.Len())
+	for item := range v.Items() {
+		e, ok := element(item)
+		if !ok {
+			return nil, false
+		}
+		elements = append(elements, e)
+	}
+	return elements, true
 }
 
 // textsParam takes up to most strings of 1 to high bytes.
@@ -182,18 +190,10 @@ func textsParam(name string, most, high int, doc string) Param {
 	return Param{
 		Name: name, Type: "readonly string[]", Accepts: accepts, Doc: doc,
 		decode: func(v wire.Value) (any, bool) {
-			if v.Class() != wire.Array || v.Len() > most {
-				return nil, false
-			}
-			texts := make([]string, 0, v.Len())
-			for item := range v.Items() {
+			return decodeArray(v, 0, most, func(item wire.Value) (string, bool) {
 				s, ok := item.Text()
-				if !ok || len(s) == 0 || len(s) > high {
-					return nil, false
-				}
-				texts = append(texts, s)
-			}
-			return texts, true
+				return s, ok && len(s) > 0 && len(s) <= high
+			})
 		},
 	}
 }

@@ -123,8 +123,16 @@ func (r *Ref) Free() {
 	if r == nil || r.array.ctx == nil {
 		return
 	}
-	C.mlx_array_free(r.array.c())
+	mustFree(C.mlx_array_free(r.array.c()))
 	r.array.ctx = nil
+}
+
+// mustFree panics if a handle could not be freed: it was not ours or was freed before, which is
+// a bug that no caller can handle.
+func mustFree(rc C.int) {
+	if rc != 0 {
+		panic(newOpError("free"))
+	}
 }
 
 // OpError is a failed MLX operation.

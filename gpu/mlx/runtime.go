@@ -53,7 +53,7 @@ type Memory struct{ Active, Cache, Peak int64 }
 // Version returns the version of the MLX library that is loaded, e.g. "0.32.2".
 func Version() (string, error) {
 	str := C.mlx_string_new()
-	defer C.mlx_string_free(str)
+	defer func() { mustFree(C.mlx_string_free(str)) }()
 	if rc := C.mlx_version(&str); rc != 0 {
 		return "", newOpError("version")
 	}
@@ -192,7 +192,7 @@ func describeDevice(backend Backend, device C.mlx_device) Device {
 		takeError() // the figures below are optional
 		return d
 	}
-	defer C.mlx_device_info_free(info)
+	defer func() { mustFree(C.mlx_device_info_free(info)) }()
 	if name, ok := infoString(info, "device_name"); ok {
 		d.Name = name
 	}

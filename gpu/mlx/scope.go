@@ -49,13 +49,11 @@ func (s *Scope) Close() {
 	}
 	s.closed = true
 	if len(s.arrays) > 0 {
-		C.bridge_free_arrays(unsafe.SliceData(s.arrays), C.size_t(len(s.arrays)))
+		arrays := s.arrays
 		s.arrays = nil
+		mustFree(C.bridge_free_arrays(unsafe.SliceData(arrays), C.size_t(len(arrays))))
 	}
 }
-
-// Len returns the number of arrays that the scope owns.
-func (s *Scope) Len() int { return len(s.arrays) }
 
 // Keep returns a Ref to a that outlives the scope, or nil and the scope's error.
 func (s *Scope) Keep(a Array) (*Ref, error) {
@@ -88,10 +86,10 @@ func (s *Scope) own(op string, rc C.int, out C.mlx_array, inputs ...Array) Array
 		panic("mlx: " + op + " in a closed scope")
 	}
 	if rc != 0 || out.ctx == nil {
+		s.fail(op, inputs...) // first: freeing may replace MLX's message
 		if out.ctx != nil {
-			C.mlx_array_free(out)
+			mustFree(C.mlx_array_free(out))
 		}
-		s.fail(op, inputs...)
 		return Array{}
 	}
 	s.arrays = append(s.arrays, out)
