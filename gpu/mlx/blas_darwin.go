@@ -8,7 +8,8 @@ func loadBLAS() error { return nil }
 // setBLASThreads does nothing: Accelerate chooses its own threads.
 func setBLASThreads(int) {}
 
-func physicalMemoryBytes() int64 {
+// PhysicalMemoryBytes is the memory of the machine, or 0 if the system does not say.
+func PhysicalMemoryBytes() int64 {
 	size, err := unix.SysctlUint64("hw.memsize")
 	if err != nil {
 		return 0

@@ -26,7 +26,8 @@ func setBLASThreads(n int) {
 	C.blas_set_threads(C.int(n))
 }
 
-func physicalMemoryBytes() int64 {
+// PhysicalMemoryBytes is the memory of the machine, or 0 if the system does not say.
+func PhysicalMemoryBytes() int64 {
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {
 		return 0

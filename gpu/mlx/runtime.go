@@ -206,7 +206,7 @@ func describeDevice(backend Backend, device C.mlx_device) Device {
 		d.RecommendedBytes = size
 	}
 	if d.MemoryBytes == 0 {
-		d.MemoryBytes = physicalMemoryBytes()
+		d.MemoryBytes = PhysicalMemoryBytes()
 	}
 	return d
 }
