@@ -2,8 +2,12 @@
 // loads and unloads models, and drives an Engine step by step on one goroutine. It knows
 // neither MLX nor the wire.
 //
-// The policy is the simplest one: by priority, then in order of arrival, one sequence at a
-// time. The step loop itself handles any number of rows.
+// Scheduling is by iteration: before every step the goroutine takes what changed (cancels,
+// deadlines, arrivals), starts waiting requests while there are rows and memory for them, and
+// plans a step of one model. A step holds a decode for every sequence that has its prompt
+// behind it, and chunks of the other prompts as far as they don't delay the decodes too much.
+// Where the engine computes while the host prepares, the next step is dispatched before the
+// last one was read. docs/scheduling.md describes the policy.
 package batcher
 
 import (
@@ -15,16 +19,12 @@ import (
 	"mlx-worker/internal/fault"
 )
 
-// maxRows is how many sequences share a step.
-const maxRows = 1
-
 // Batcher runs requests on an engine. All methods may be called from any goroutine, except
-// from an Output, where only Stream.Cancel, Submit and the readers (Stats, Models, Model) are
-// allowed: the others wait for the scheduler.
+// from an Output, where only Stream.Cancel, Submit, Announce and the readers (Stats, Models,
+// Model) are allowed: the others wait for the scheduler.
 type Batcher struct {
 	engine  Engine
 	cfg     Config
-	maxRows int
 	metrics metrics
 	onStep  atomic.Pointer[func()]
 
@@ -39,43 +39,54 @@ type Batcher struct {
 
 	listed atomic.Pointer[[]listedModel] // for readers, replaced at every change
 
-	mu      sync.Mutex // never held during a call of the engine or an Output
-	closing bool
-	models  map[string]*model
-	queue   queue
-	dropped []*Stream // left the queue without running; the loop tells their outputs
-	running int       // left the queue and have not ended
-	nextDue time.Time // no waiting request's deadline is earlier; zero: none has one
+	mu        sync.Mutex // never held during an Output or a call of the engine that may wait
+	closing   bool
+	models    map[string]*model
+	waiting   int       // in the models' queues
+	running   int       // have a row
+	reserved  int64     // bytes that the running ones may come to need
+	arrivals  uint64    // requests admitted to a queue so far
+	dropped   []*Stream // left the queue without running; the loop tells their outputs
+	nextDue   time.Time // no waiting request's deadline is earlier; zero: none has one
+	announced int       // requests on their way, see Announce
+	hold      hold
 
-	active []*Stream // owned by the loop: sequences in the engine, in order of admission
+	// Owned by the loop.
+	active []*Stream // have a row, in order of admission
+	flying []*flight // steps dispatched and not yet waited for, oldest first
+	landed time.Time // when the latest step was
+	turns  uint64    // steps planned so far
+	govern governor
 }
 
 // New starts a Batcher on engine. The engine stays the caller's to close, after Shutdown.
 func New(engine Engine, cfg Config) *Batcher {
-	b := newBatcher(engine, cfg, maxRows)
-	go b.run()
-	return b
-}
-
-func newBatcher(engine Engine, cfg Config, rows int) *Batcher {
 	b := &Batcher{
-		engine:  engine,
-		cfg:     cfg.withDefaults(),
-		maxRows: rows,
-		wake:    make(chan struct{}, 1),
-		done:    make(chan struct{}),
-		models:  map[string]*model{},
+		engine: engine,
+		cfg:    cfg.withDefaults(),
+		wake:   make(chan struct{}, 1),
+		done:   make(chan struct{}),
+		models: map[string]*model{},
 	}
-	b.metrics.init(rows, time.Now())
+	b.metrics.init(b.cfg, time.Now())
+	b.govern = newGovernor(b.cfg)
 	b.stepCtx, b.cancelStep = context.WithCancel(context.Background())
 	b.loadCtx, b.cancelLoad = context.WithCancel(context.Background())
 	b.listed.Store(&[]listedModel{})
+	go b.run()
 	return b
 }
 
 // OnStep sets the function that is called, on the scheduler's goroutine, after the outputs of
 // each step were told. It must not block, and must be set before the first Submit.
 func (b *Batcher) OnStep(f func()) { b.onStep.Store(&f) }
+
+// emit calls what OnStep has set.
+func (b *Batcher) emit() {
+	if f := b.onStep.Load(); f != nil {
+		(*f)()
+	}
+}
 
 // notify makes the loop look at the queue.
 func (b *Batcher) notify() {

@@ -42,11 +42,12 @@ func TestCancelWhileQueued(t *testing.T) {
 }
 
 func TestCancelInPrefill(t *testing.T) {
-	inBubble(t, batcher.Config{PrefillStepTokens: 100}, func(t *testing.T, b *bench) {
+	inBubble(t, batcher.Config{PrefillStepTokens: 96}, func(t *testing.T, b *bench) {
+		b.engine.PromptTokenTime = stepTime / 96
 		s, out := b.submit(batcher.Request{Prompt: prompt(1000)})
 		time.Sleep(5 * stepTime) // a chunk takes two
 		s.Cancel()
-		if f := out.Wait(); f.Reason != batcher.FinishCancelled || f.Stats.CompletionTokens != 0 || f.Stats.Total != 6*stepTime {
+		if f := out.Wait(); f.Reason != batcher.FinishCancelled || f.Stats.CompletionTokens != 0 || f.Stats.Total.Round(stepTime) != 6*stepTime {
 			t.Errorf("finish %+v", f)
 		}
 		if got := len(b.engine.Chunks()); got != 3 {
@@ -64,7 +65,7 @@ func TestCancelInDecode(t *testing.T) {
 		time.Sleep(3*stepTime + stepTime/2)
 		s.Cancel() // in the fourth step, whose token is dropped
 		f := out.Wait()
-		if f.Reason != batcher.FinishCancelled || f.Stats.CompletionTokens != 3 || f.Stats.Total != 4*stepTime {
+		if f.Reason != batcher.FinishCancelled || f.Stats.CompletionTokens != 3 || f.Stats.Total.Round(stepTime) != 4*stepTime {
 			t.Errorf("finish %+v", f)
 		}
 		if got := out.IDs(); !slices.Equal(got, b.engine.Completion(prompt(1), 3)) {
@@ -129,9 +130,10 @@ func TestTimeouts(t *testing.T) {
 }
 
 func TestTimeoutInPrefill(t *testing.T) {
-	inBubble(t, batcher.Config{PrefillStepTokens: 100}, func(t *testing.T, b *bench) {
+	inBubble(t, batcher.Config{PrefillStepTokens: 96}, func(t *testing.T, b *bench) {
+		b.engine.PromptTokenTime = stepTime / 96
 		_, out := b.submit(batcher.Request{Prompt: prompt(1000), Timeout: 3 * stepTime})
-		if f := out.Wait(); f.Reason != batcher.FinishTimeout || f.Stats.Total != 4*stepTime {
+		if f := out.Wait(); f.Reason != batcher.FinishTimeout || f.Stats.Total.Round(stepTime) != 4*stepTime {
 			t.Errorf("finish %+v", f)
 		}
 	})

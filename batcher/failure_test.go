@@ -48,6 +48,14 @@ func TestFailuresStayWithTheirRequest(t *testing.T) {
 				return nil, nil
 			}
 		}, nil, fault.Generation, "failed unexpectedly"},
+		{"dispatch", func(e *batchertest.Engine) {
+			e.OnDispatch = func(rows []batcher.Row) error {
+				if bad(rows) {
+					return broken
+				}
+				return nil
+			}
+		}, nil, fault.Generation, "failed unexpectedly"},
 		{"panic in a step", func(e *batchertest.Engine) {
 			e.OnStep = func(_ ctx, rows []batcher.Row) ([]error, error) {
 				if bad(rows) {
@@ -133,40 +141,42 @@ func TestResultsMustMatchTheRows(t *testing.T) {
 // short loses results.
 type short struct{ *batchertest.Engine }
 
-func (e short) Step(c ctx, rows []batcher.Row) ([]batcher.StepResult, error) {
-	_, err := e.Engine.Step(c, rows)
+func (e short) Dispatch(c ctx, rows []batcher.Row) (batcher.Step, error) {
+	step, err := e.Engine.Dispatch(c, rows)
+	return shortStep{step}, err
+}
+
+type shortStep struct{ batcher.Step }
+
+func (s shortStep) Wait(c ctx) ([]batcher.StepResult, error) {
+	_, err := s.Step.Wait(c)
 	return nil, err
 }
 
-// A batch of rows is not the policy yet, but the loop must not mix them up.
 func TestABadRowFailsAlone(t *testing.T) {
-	inBubble(t, batcher.Config{}, func(t *testing.T, b *bench) {
-		if err := b.Shutdown(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		b.Batcher = batcher.NewWithRows(b.engine, batcher.Config{}, 3)
-		b.load("batch")
-		b.engine.OnStep = func(_ ctx, rows []batcher.Row) ([]error, error) {
-			errs := make([]error, len(rows))
-			for i, row := range rows {
-				if len(row.Sequence.(*batchertest.Sequence).Prompt) == 2 {
-					errs[i] = errors.New("broken")
-				}
+	inBubble(t, batcher.Config{MaxRows: 3}, func(t *testing.T, b *bench) {
+		b.engine.OnToken = func(prompt []int32, i int) error {
+			if len(prompt) == 2 && i == 2 {
+				return errors.New("broken")
 			}
-			return errs, nil
+			return nil
 		}
 		var outs []*batchertest.Recorder
 		for _, n := range []int{1, 2, 3} {
-			_, out := b.submit(batcher.Request{ModelID: "batch", Prompt: prompt(n)})
+			_, out := b.submit(batcher.Request{Prompt: prompt(n)})
 			outs = append(outs, out)
 		}
-		for i, reason := range []batcher.FinishReason{batcher.FinishLength, batcher.FinishError, batcher.FinishLength} {
-			if f := outs[i].Wait(); f.Reason != reason {
-				t.Errorf("request %d: %+v", i, f)
+		for i, want := range []struct {
+			reason batcher.FinishReason
+			tokens int
+		}{{batcher.FinishLength, 5}, {batcher.FinishError, 2}, {batcher.FinishLength, 5}} {
+			f := outs[i].Wait()
+			if f.Reason != want.reason || !slices.Equal(outs[i].IDs(), b.engine.Completion(prompt(i+1), want.tokens)) {
+				t.Errorf("request %d: %+v, tokens %v", i, f, outs[i].IDs())
 			}
 		}
-		if b.engine.MaxRows() < 2 {
-			t.Errorf("no step had several rows")
+		if got := b.engine.MaxRows(); got != 3 {
+			t.Errorf("%d rows in a step", got)
 		}
 	})
 }

@@ -42,9 +42,13 @@ type bench struct {
 	engine *batchertest.Engine
 }
 
-// inBubble runs f on a bench; a decode takes stepTime, a prefill as much for every 100 tokens.
+// inBubble runs f on a bench; a step takes stepTime, and as much for every 100 prompt tokens.
+// A config without a row limit gets one of 1.
 func inBubble(t *testing.T, cfg batcher.Config, f func(t *testing.T, b *bench)) {
 	t.Helper()
+	if cfg.MaxRows == 0 {
+		cfg.MaxRows = 1
+	}
 	synctest.Test(t, func(t *testing.T) {
 		engine := batchertest.New(t)
 		engine.StepTime, engine.PromptTokenTime = stepTime, stepTime/100

@@ -11,11 +11,15 @@ import (
 type metrics struct {
 	started time.Time
 
-	queued, active, rows                            atomic.Int64
+	queued, active, rows, reserved                  atomic.Int64
 	submitted, rejected                             atomic.Uint64
 	completed, cancelled, timedOut, failed          atomic.Uint64
 	promptTokens, completionTokens, steps, fastPath atomic.Uint64
-	wakeups                                         atomic.Uint64
+	preempted, wakeups                              atomic.Uint64
+
+	limit                                  atomic.Int64 // rows of a model that are admitted now
+	window, p99, p99Average, prefillBudget atomic.Int64
+	degradations, recoveries, adjustments  atomic.Uint64
 
 	queueTime, ttft, interToken, total ring
 	tokens, requests                   rate
@@ -23,16 +27,24 @@ type metrics struct {
 	service                            atomic.Int64    // moving average of start to Done, ns
 }
 
-func (m *metrics) init(maxRows int, now time.Time) {
+func (m *metrics) init(c Config, now time.Time) {
 	m.started = now
 	m.tokens.started, m.requests.started = now, now
-	m.sizes = make([]atomic.Uint64, maxRows+1)
+	m.sizes = make([]atomic.Uint64, c.mostRows()+1)
+	m.limit.Store(int64(c.firstRows()))
+	m.window.Store(int64(c.window(0)))
 }
 
-func (m *metrics) stepped(rows int) {
-	m.rows.Store(int64(rows))
+// rowLimit is how many rows of a model are admitted now.
+func (m *metrics) rowLimit() int { return int(m.limit.Load()) }
+
+func (m *metrics) stepped(f *flight) {
+	m.rows.Store(int64(len(f.rows)))
 	m.steps.Add(1)
-	m.sizes[rows].Add(1)
+	m.sizes[len(f.rows)].Add(1)
+	if f.decodes > 0 && f.prompt > 0 {
+		m.prefillBudget.Store(int64(f.prompt))
+	}
 }
 
 func (m *metrics) finished(s *Stream, reason FinishReason, now time.Time) {
@@ -68,8 +80,7 @@ func (m *metrics) retryAfter() time.Duration {
 	if average == 0 {
 		return time.Second
 	}
-	rows := time.Duration(len(m.sizes) - 1)
-	return min(max(average/rows, 10*time.Millisecond), time.Minute)
+	return min(max(average/time.Duration(m.rowLimit()), 10*time.Millisecond), time.Minute)
 }
 
 // ring keeps the last samples of a duration. One goroutine writes.

@@ -70,26 +70,3 @@ func TestReadersRaceWithTheWriter(t *testing.T) {
 	})
 	group.Wait()
 }
-
-func TestQueueOrderWithRemovals(t *testing.T) {
-	var q queue
-	streams := make([]*Stream, 6)
-	for i := range streams {
-		streams[i] = &Stream{req: Request{Priority: Priority(i % 3)}}
-		q.push(streams[i])
-	}
-	q.remove(streams[1])
-	q.all(func(s *Stream) {
-		if s == streams[3] {
-			q.remove(s)
-		}
-	})
-	for _, want := range []*Stream{streams[4], streams[0], streams[2], streams[5], nil} {
-		if got := q.pop(); got != want {
-			t.Errorf("popped %+v, want %+v", got, want)
-		}
-	}
-	if q.len() != 0 {
-		t.Errorf("%d left", q.len())
-	}
-}

@@ -26,7 +26,7 @@ type ModelState struct {
 	Streams int       // requests queued or running
 }
 
-// model is one id's place in the registry. Fields but count are under Batcher.mu.
+// model is one id's place in the registry. Fields are under Batcher.mu unless they say otherwise.
 type model struct {
 	id      string
 	path    string
@@ -34,9 +34,17 @@ type model struct {
 	info    ModelInfo
 	loading *load            // while loading
 	streams map[*Stream]bool // queued or running
-	empty   chan struct{}    // while unloading: closed when streams is empty
-	gone    chan struct{}    // while unloading: closed when that has succeeded or failed
-	count   *atomic.Int64    // len(streams), for readers
+	queue   queue
+	running int           // have a row
+	flying  int           // steps dispatched and not yet waited for
+	passed  bool          // while requests are admitted: none of its can start
+	empty   chan struct{} // while unloading: closed when streams is empty and no step under way
+	gone    chan struct{} // while unloading: closed when that has succeeded or failed
+	count   *atomic.Int64 // len(streams), for readers
+
+	// Owned by the loop.
+	turn  uint64 // number of its latest step
+	costs costs
 }
 
 func newModel(id, path string) *model {
@@ -53,7 +61,12 @@ func (m *model) add(s *Stream) {
 func (m *model) remove(s *Stream) {
 	delete(m.streams, s)
 	m.count.Store(int64(len(m.streams)))
-	if len(m.streams) == 0 && m.empty != nil {
+	m.checkEmpty()
+}
+
+// checkEmpty tells who wants to unload that nothing uses the model any more. Batcher.mu is held.
+func (m *model) checkEmpty() {
+	if m.empty != nil && len(m.streams) == 0 && m.flying == 0 {
 		close(m.empty)
 		m.empty = nil
 	}

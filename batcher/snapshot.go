@@ -18,6 +18,7 @@ type Snapshot struct {
 	Cancelled uint64
 	TimedOut  uint64
 	Failed    uint64
+	Preempted uint64 // background requests whose cache was dropped to be computed again
 
 	PromptTokens     uint64 // prompt tokens computed
 	CompletionTokens uint64
@@ -28,7 +29,29 @@ type Snapshot struct {
 	Batch      BatchFigures
 
 	FastPathTotal     uint64 // requests that an idle worker started at once
-	DegradationsTotal uint64 // always 0: one sequence at a time can't be degraded
+	DegradationsTotal uint64 // times that the row limit was lowered because the latency target was missed
+	RecoveriesTotal   uint64 // times that it was raised again
+	Tuner             TunerFigures
+	Memory            MemoryFigures
+}
+
+// TunerFigures describe what keeps the latency target.
+type TunerFigures struct {
+	Enabled       bool          // Config.AutoTune
+	LatencyTarget time.Duration // P99 of inter-token latency to stay below
+	P99           time.Duration // of the latest evaluation; 0: none yet
+	P99Average    time.Duration // moving average over evaluations
+	RowLimit      int           // rows that are admitted now
+	Degraded      bool          // RowLimit is below what the configuration allows, for latency
+	PrefillBudget int           // prompt tokens of the latest step that had decodes beside them
+	Adjustments   uint64
+}
+
+// MemoryFigures are what admission by memory knows, in bytes.
+type MemoryFigures struct {
+	LimitBytes    int64 // for weights and caches; 0: unknown, nothing is refused
+	WeightsBytes  int64 // of the loaded models
+	ReservedBytes int64 // caches of the admitted requests at their longest
 }
 
 // Latency summarises the samples of one duration.
@@ -48,7 +71,7 @@ type Throughput struct {
 type BatchFigures struct {
 	Rows    int            // rows of the latest step; 0 when idle
 	MaxRows int            // row limit of a step
-	Window  time.Duration  // longest time a request is held to share a prefill; here 0
+	Window  time.Duration  // longest time a request is held to share a prefill, as of the latest one
 	Sizes   map[int]uint64 // steps by number of rows
 }
 
@@ -62,9 +85,14 @@ func (b *Batcher) Stats() Snapshot {
 		Queue: m.queueTime.latency(), TTFT: m.ttft.latency(), Token: m.interToken.latency(), Total: m.total.latency(),
 		Submitted: m.submitted.Load(), Rejected: m.rejected.Load(),
 		Completed: m.completed.Load(), Cancelled: m.cancelled.Load(), TimedOut: m.timedOut.Load(), Failed: m.failed.Load(),
+		Preempted:    m.preempted.Load(),
 		PromptTokens: m.promptTokens.Load(), CompletionTokens: m.completionTokens.Load(), Steps: m.steps.Load(), Wakeups: m.wakeups.Load(),
-		FastPathTotal: m.fastPath.Load(),
-		Batch:         BatchFigures{Rows: int(m.rows.Load()), MaxRows: b.maxRows, Sizes: map[int]uint64{}},
+		Batch: BatchFigures{
+			Rows: int(m.rows.Load()), MaxRows: b.cfg.mostRows(), Window: time.Duration(m.window.Load()), Sizes: map[int]uint64{},
+		},
+		FastPathTotal: m.fastPath.Load(), DegradationsTotal: m.degradations.Load(), RecoveriesTotal: m.recoveries.Load(),
+		Tuner:  b.tunerFigures(),
+		Memory: b.memoryFigures(),
 	}
 	for _, window := range []time.Duration{5 * time.Second, 30 * time.Second, time.Minute} {
 		s.Throughput = append(s.Throughput, Throughput{window, m.tokens.perSecond(now, window), m.requests.perSecond(now, window)})
@@ -75,4 +103,23 @@ func (b *Batcher) Stats() Snapshot {
 		}
 	}
 	return s
+}
+
+func (b *Batcher) tunerFigures() TunerFigures {
+	m := &b.metrics
+	limit := m.rowLimit()
+	return TunerFigures{
+		Enabled: b.cfg.AutoTune != nil, LatencyTarget: b.cfg.LatencyTarget,
+		P99: time.Duration(m.p99.Load()), P99Average: time.Duration(m.p99Average.Load()),
+		RowLimit: limit, Degraded: limit < b.cfg.firstRows(),
+		PrefillBudget: int(m.prefillBudget.Load()), Adjustments: m.adjustments.Load(),
+	}
+}
+
+func (b *Batcher) memoryFigures() MemoryFigures {
+	f := MemoryFigures{LimitBytes: b.engine.Memory().LimitBytes, ReservedBytes: b.metrics.reserved.Load()}
+	for _, m := range *b.listed.Load() {
+		f.WeightsBytes += m.state.Info.SizeBytes
+	}
+	return f
 }

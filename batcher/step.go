@@ -1,7 +1,6 @@
 package batcher
 
 import (
-	"runtime/debug"
 	"time"
 
 	"mlx-worker/internal/fault"
@@ -9,13 +8,18 @@ import (
 
 // start opens s's sequence; it returns why not, if it can't.
 func (b *Batcher) start(s *Stream) *ending {
-	s.startedAt = time.Now()
+	now := time.Now()
+	if s.startedAt.IsZero() {
+		s.startedAt = now
+		b.metrics.queueTime.add(now.Sub(s.submitted))
+	}
 	if why := s.end.Load(); why != nil {
 		return why
 	}
-	b.metrics.queueTime.add(s.startedAt.Sub(s.submitted))
+	opts := s.req.Sequence
+	opts.Generated = s.base
 	err := b.guard("preparing the request", func() (err error) {
-		s.sequence, err = b.engine.NewSequence(b.stepCtx, s.req.ModelID, s.req.Prompt, s.req.Sequence)
+		s.sequence, err = b.engine.NewSequence(b.stepCtx, s.req.ModelID, s.prompt(), opts)
 		return err
 	})
 	if err != nil {
@@ -24,21 +28,80 @@ func (b *Batcher) start(s *Stream) *ending {
 	return nil
 }
 
-// step advances every active sequence once and tells the outputs.
-func (b *Batcher) step() {
-	rows := plan(b.active, b.cfg.PrefillStepTokens)
-	b.metrics.stepped(len(rows))
-	var results []StepResult
-	err := b.guard("the step", func() (err error) {
-		results, err = b.engine.Step(b.stepCtx, rows)
+// mayDispatch reports whether a step may be dispatched before the ones under way are waited
+// for. None is while one of them has a chunk of a prompt: such steps are long, and requests that
+// come meanwhile share the next one.
+func (b *Batcher) mayDispatch() bool {
+	if len(b.flying) == 0 {
+		return true
+	}
+	if len(b.flying) > b.engine.StepsAhead() {
+		return false
+	}
+	for _, f := range b.flying {
+		if f.prompt > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// dispatch plans a step and starts it, and reports whether it did.
+func (b *Batcher) dispatch() bool {
+	if len(b.active) == 0 || !b.mayDispatch() {
+		return false
+	}
+	f := b.plan()
+	if f == nil {
+		return false
+	}
+	b.mu.Lock()
+	f.model.flying++
+	b.mu.Unlock()
+	b.metrics.stepped(f)
+	f.dispatched = time.Now()
+	// An error is told when the step's turn comes: tokens may be under way before it.
+	f.err = b.guard("the step", func() (err error) {
+		f.step, err = b.engine.Dispatch(b.stepCtx, f.rows)
 		return err
 	})
-	if err == nil && len(results) != len(rows) {
-		err = fault.New(fault.Internal, "the engine returned %d results for %d rows", len(results), len(rows))
+	for i, r := range f.riders {
+		if f.rows[i].PromptTokens == 0 {
+			r.stream.ahead++
+		}
 	}
+	b.flying = append(b.flying, f)
+	return true
+}
+
+// settle waits for the oldest step under way and tells the outputs.
+func (b *Batcher) settle() {
+	f := b.flying[0]
+	copy(b.flying, b.flying[1:])
+	b.flying[len(b.flying)-1] = nil
+	b.flying = b.flying[:len(b.flying)-1]
+
+	results, err := b.wait(f)
 	now := time.Now()
-	staying := b.active[:0]
-	for i, s := range b.active {
+	if err == nil {
+		began := f.dispatched
+		if began.Before(b.landed) { // it was under way behind the one before it
+			began = b.landed
+		}
+		f.model.costs.observe(f.decodes, f.prompt, now.Sub(began))
+	}
+	b.landed = now
+	b.mu.Lock()
+	f.model.flying--
+	f.model.checkEmpty()
+	b.mu.Unlock()
+
+	ended := false
+	for i, r := range f.riders {
+		s := r.stream
+		if s.attempt != r.attempt {
+			continue // has ended or was preempted since
+		}
 		var why *ending
 		switch {
 		case err != nil:
@@ -46,31 +109,31 @@ func (b *Batcher) step() {
 		case results[i].Err != nil:
 			why = b.failed(s, "the step", results[i].Err)
 		default:
-			why = b.advance(s, rows[i], results[i], now)
+			why = b.advance(s, f.rows[i], results[i], now)
 		}
-		if why == nil {
-			staying = append(staying, s)
-			continue
+		if why != nil {
+			b.finish(s, why)
+			ended = true
 		}
-		b.finish(s, why)
 	}
-	clear(b.active[len(staying):])
-	b.active = staying
+	if ended {
+		b.forgetEnded()
+	}
+	b.regulate()
 }
 
-// plan gives every sequence its row: a chunk of its prompt until one token is left, then
-// one token a step.
-func plan(active []*Stream, prefillStep int) []Row {
-	rows := make([]Row, len(active))
-	for i, s := range active {
-		rows[i].Sequence = s.sequence
-		if left := s.leftToPrefill(); left > 0 {
-			rows[i].PromptTokens = min(left, prefillStep)
-		} else {
-			rows[i].Last = s.completed+1 == s.limit
-		}
+func (b *Batcher) wait(f *flight) (results []StepResult, err error) {
+	if f.err != nil {
+		return nil, f.err
 	}
-	return rows
+	err = b.guard("the step", func() (err error) {
+		results, err = f.step.Wait(b.stepCtx)
+		return err
+	})
+	if err == nil && len(results) != len(f.rows) {
+		err = fault.New(fault.Internal, "the engine returned %d results for %d rows", len(results), len(f.rows))
+	}
+	return results, err
 }
 
 // advance books what a row gained and returns why the request ends, if it does.
@@ -80,10 +143,11 @@ func (b *Batcher) advance(s *Stream, row Row, r StepResult, now time.Time) *endi
 		b.metrics.promptTokens.Add(uint64(row.PromptTokens))
 		return nil
 	}
+	s.ahead--
 	if why := s.end.Load(); why != nil {
 		return why // cancelled during the step: its token is not wanted
 	}
-	b.count(s, now)
+	b.count(s, r.Token, now)
 	token := Token{ID: r.Token, LogProb: r.LogProb, TopLogProbs: r.TopLogProbs, EndOfText: s.ends[r.Token]}
 	stop := false
 	if err := b.guard("the request's output", func() error {
@@ -104,79 +168,24 @@ func (b *Batcher) advance(s *Stream, row Row, r StepResult, now time.Time) *endi
 }
 
 // count books a completion token.
-func (b *Batcher) count(s *Stream, now time.Time) {
+func (b *Batcher) count(s *Stream, id int32, now time.Time) {
 	if s.completed == 0 {
 		s.firstToken = now
 		b.metrics.promptTokens.Add(1) // the last one is computed by the first decode
 		b.metrics.ttft.add(now.Sub(s.submitted))
 	} else {
-		b.metrics.interToken.add(now.Sub(s.lastToken))
+		d := now.Sub(s.lastToken)
+		b.metrics.interToken.add(d)
+		if !s.resumed { // the wait after a preemption says nothing about steps
+			b.govern.observe(d)
+		}
 	}
+	s.resumed = false
 	s.lastToken = now
 	s.completed++
+	if s.rank == classBackground {
+		s.kept = append(s.kept, id)
+	}
 	b.metrics.completionTokens.Add(1)
 	b.metrics.tokens.add(now)
-}
-
-// finish ends s: its sequence is closed and its model released before the output is told, so
-// that who hears of the end can unload the model.
-func (b *Batcher) finish(s *Stream, why *ending) {
-	s.detach()
-	if s.sequence != nil {
-		s.sequence.Close()
-	}
-	now := time.Now()
-	b.mu.Lock()
-	s.ended = true
-	s.model.remove(s)
-	if !s.startedAt.IsZero() {
-		b.running--
-		b.metrics.active.Store(int64(b.running))
-	}
-	b.mu.Unlock()
-	b.metrics.finished(s, why.reason, now)
-
-	f := Finish{Reason: why.reason, StopTokenID: why.stopID, Stats: s.stats(now)}
-	if why.err != nil {
-		f.Err = why.err
-	}
-	// A panic here is logged; there is nobody left to tell.
-	_ = b.guard("the request's output", func() error {
-		s.req.Output.Done(f)
-		return nil
-	})
-}
-
-func (s *Stream) stats(now time.Time) Stats {
-	stats := Stats{PromptTokens: len(s.req.Prompt), CompletionTokens: s.completed, Total: now.Sub(s.submitted)}
-	if s.startedAt.IsZero() {
-		stats.Queue = stats.Total
-		return stats
-	}
-	stats.Queue = s.startedAt.Sub(s.submitted)
-	if s.completed > 0 {
-		stats.Prefill = s.firstToken.Sub(s.startedAt)
-		stats.TTFT = s.firstToken.Sub(s.submitted)
-		stats.Decode = s.lastToken.Sub(s.firstToken)
-	}
-	return stats
-}
-
-// guard calls f and turns its panic into an error; the stack goes to the log.
-func (b *Batcher) guard(what string, f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			b.cfg.Logger.Error("panic", "in", what, "panic", p, "stack", string(debug.Stack()))
-			err = fault.New(fault.Internal, "%s failed by an internal fault", what)
-		}
-	}()
-	return f()
-}
-
-// failed is the end of a request by err; one that was ending anyway ends as it was to.
-func (b *Batcher) failed(s *Stream, what string, err error) *ending {
-	if why := s.end.Load(); why != nil {
-		return why
-	}
-	return &ending{reason: FinishError, err: b.asFault(what, err, fault.Generation)}
 }

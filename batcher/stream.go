@@ -15,21 +15,34 @@ type Stream struct {
 	model     *model
 	ends      map[int32]bool // token ids that end the completion
 	limit     int            // most completion tokens: MaxTokens, or what the context leaves
+	reserve   int64          // bytes of its cache at its longest
+	arrival   uint64         // place in the order of arrival
 	submitted time.Time
+	foundIdle bool        // nothing ran when it was submitted
 	deadline  time.Time   // zero: none
 	detach    func() bool // lets go of the request's context
 
 	// end is set, once, when the request is to end before the next step. Writers hold b.mu.
 	end atomic.Pointer[ending]
 
-	// Under b.mu.
-	ended  bool
-	queued *list.Element // in the queue, if not nil
+	// Written under b.mu; the loop, which alone writes rank, running and ended, reads those without.
+	ended      bool
+	running    bool          // has a row and its memory
+	rank       class         // while running: its class when it was started
+	waitsSince time.Time     // ageing counts from here
+	waited     time.Duration // while running: how long it had waited
+	queue      *list.List    // where it waits
+	queued     *list.Element // in the queue, if not nil
 
 	// Owned by the loop.
 	sequence   Sequence
-	prefilled  int // prompt tokens computed
-	completed  int // completion tokens
+	attempt    int     // of the sequence: rows of an earlier one are void
+	base       int     // completion tokens that the sequence has as prompt, after a preemption
+	prefilled  int     // prompt tokens of the sequence that are computed
+	ahead      int     // decodes dispatched and not yet waited for
+	completed  int     // completion tokens
+	kept       []int32 // completion tokens of a request that may be preempted
+	resumed    bool    // no token has come since a preemption
 	startedAt  time.Time
 	firstToken time.Time
 	lastToken  time.Time
@@ -61,14 +74,26 @@ func (b *Batcher) endEarly(s *Stream, why *ending) bool {
 		return true // is ending already
 	}
 	if s.queued != nil {
-		b.queue.remove(s)
-		b.metrics.queued.Store(int64(b.queue.len()))
+		b.dequeue(s)
 		b.dropped = append(b.dropped, s)
 	}
 	b.notify()
 	return true
 }
 
-// leftToPrefill is the number of prompt tokens to compute before the first decode, which
-// consumes the last one.
-func (s *Stream) leftToPrefill() int { return len(s.req.Prompt) - 1 - s.prefilled }
+// leftToPrefill is the number of the sequence's prompt tokens to compute before the first
+// decode, which consumes the last one.
+func (s *Stream) leftToPrefill() int { return len(s.req.Prompt) + s.base - 1 - s.prefilled }
+
+// mayDecode reports whether another decode may be dispatched. The one that brings the last
+// token allowed is not followed by one that would be void.
+func (s *Stream) mayDecode() bool { return s.leftToPrefill() == 0 && s.completed+s.ahead < s.limit }
+
+// close gives the sequence back; steps under way that hold it are void for s.
+func (s *Stream) close() {
+	if s.sequence != nil {
+		s.sequence.Close()
+	}
+	s.sequence, s.prefilled, s.ahead = nil, 0, 0
+	s.attempt++
+}

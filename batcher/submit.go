@@ -9,7 +9,9 @@ import (
 
 // Submit admits r or refuses it at once; it never waits. Refusals are *fault.Error of kind
 // InvalidParams (data: param), ModelNotLoaded, ContextLengthExceeded (limit, prompt_tokens),
-// QueueFull (limit, queued, retry_after_ms), ShuttingDown or, if ctx has ended, Cancelled.
+// QueueFull (limit, queued, retry_after_ms), InsufficientMemory (required_bytes,
+// available_bytes) if its cache could not fit beside the loaded models even alone, ShuttingDown
+// or, if ctx has ended, Cancelled.
 //
 // ctx must live as long as the request: its end is a Cancel. Token and Done may be called
 // before Submit returns.
@@ -27,7 +29,7 @@ func (b *Batcher) Submit(ctx context.Context, r Request) (*Stream, error) {
 
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := b.admit(s); err != nil {
+	if err := b.enter(s); err != nil {
 		return nil, err
 	}
 	// Under the lock: the loop can't end s before detach is set.
@@ -36,8 +38,8 @@ func (b *Batcher) Submit(ctx context.Context, r Request) (*Stream, error) {
 	return s, nil
 }
 
-// admit puts s into the queue or says why not. b.mu is held.
-func (b *Batcher) admit(s *Stream) error {
+// enter puts s into its model's queue or says why not. b.mu is held.
+func (b *Batcher) enter(s *Stream) error {
 	if b.closing {
 		return fault.New(fault.ShuttingDown, "the worker is shutting down")
 	}
@@ -48,24 +50,29 @@ func (b *Batcher) admit(s *Stream) error {
 	if err := s.fit(m.info); err != nil {
 		return err
 	}
-	waiting := max(0, b.queue.len()+b.running-b.maxRows)
-	if waiting >= b.cfg.MaxQueue {
+	s.reserve = b.engine.SequenceBytes(m.id, len(s.req.Prompt)+s.limit)
+	if room := b.cacheRoom(); s.reserve > room {
+		return insufficient(s.reserve, room)
+	}
+	if waiting := b.backlog(); waiting >= b.cfg.MaxQueue {
 		b.metrics.rejected.Add(1)
 		return fault.New(fault.QueueFull, "the queue is full: %d requests wait, the limit is %d", waiting, b.cfg.MaxQueue).
 			With("limit", b.cfg.MaxQueue).With("queued", waiting).With("retry_after_ms", b.metrics.retryAfter().Milliseconds())
 	}
-	if b.running == 0 && b.queue.len() == 0 {
-		b.metrics.fastPath.Add(1)
-	}
-	s.model = m
+	s.model, s.foundIdle = m, b.running == 0
 	m.add(s)
-	b.queue.push(s)
-	if !s.deadline.IsZero() && (b.nextDue.IsZero() || s.deadline.Before(b.nextDue)) {
-		b.nextDue = s.deadline
-	}
+	b.enqueue(s)
 	b.metrics.submitted.Add(1)
-	b.metrics.queued.Store(int64(b.queue.len()))
 	return nil
+}
+
+// backlog is how many requests wait and find no free row, whether or not the loop has started
+// the others yet. b.mu is held.
+func (b *Batcher) backlog() (waiting int) {
+	for _, m := range b.models {
+		waiting += max(0, m.queue.len()+m.running-b.metrics.rowLimit())
+	}
+	return waiting
 }
 
 // check refuses what is wrong whatever the model.
@@ -77,7 +84,7 @@ func (r *Request) check() error {
 		return invalid("prompt", "the prompt is empty: at least one token is required")
 	case r.MaxTokens < 1:
 		return invalid("max_tokens", "max_tokens is %d; accepted: at least 1", r.MaxTokens)
-	case r.Priority < 0 || int(r.Priority) >= len(ranks):
+	case r.Priority < 0 || int(r.Priority) >= len(classOf):
 		return invalid("priority", "priority %d is not known", r.Priority)
 	case r.Timeout < 0:
 		return invalid("timeout_ms", "the timeout is negative")

@@ -29,13 +29,14 @@ func (b *Batcher) Unload(ctx context.Context, modelID string, force bool) (freed
 		freedBytes, err = 0, b.asFault("unloading the model", err, fault.Runtime)
 	} else {
 		delete(b.models, modelID)
+		b.notify() // its memory may be what a request waits for
 	}
 	close(m.gone)
 	b.publish()
 	return freedBytes, err
 }
 
-// beginUnload stops admission to a model; empty is closed when its last request has ended.
+// beginUnload stops admission to a model; empty is closed when its last request and step have ended.
 func (b *Batcher) beginUnload(modelID string, force bool) (m *model, empty <-chan struct{}, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -51,11 +52,9 @@ func (b *Batcher) beginUnload(modelID string, force bool) (m *model, empty <-cha
 	m.phase = ModelUnloading
 	m.gone = make(chan struct{})
 	done := make(chan struct{})
-	if b.cancelStreams(m, fault.New(fault.Cancelled, "model %q was unloaded", modelID)) {
-		m.empty = done
-	} else {
-		close(done)
-	}
+	m.empty = done
+	b.cancelStreams(m, fault.New(fault.Cancelled, "model %q was unloaded", modelID))
+	m.checkEmpty()
 	b.publish()
 	return m, done, nil
 }

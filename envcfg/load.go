@@ -83,18 +83,3 @@ func Unknown(environ []string) []string {
 	slices.Sort(unknown)
 	return unknown
 }
-
-// WithoutEffect returns the variables in environ that are set to something else than their
-// default although this version does not use them yet: worth a warning.
-func WithoutEffect(environ []string) []string {
-	var names []string
-	for _, entry := range environ {
-		name, value, _ := strings.Cut(entry, "=")
-		i := slices.IndexFunc(Variables, func(v Variable) bool { return v.Name == name })
-		if i >= 0 && Variables[i].NoEffectYet && value != "" && !strings.EqualFold(value, Variables[i].Default) {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}

@@ -18,9 +18,6 @@ type Variable struct {
 	Accepts string // what a value may be, for a person
 	Doc     string
 
-	// NoEffectYet marks a variable that is checked and kept for a part that is not built.
-	NoEffectYet bool
-
 	// set parses value into c; its error has no text of its own.
 	set func(c *Config, value string) bool
 }
@@ -140,12 +137,6 @@ func path(name, doc string, field func(*Config) *string) Variable {
 			return !strings.ContainsRune(value, 0)
 		},
 	}
-}
-
-func noEffectYet(v Variable) Variable {
-	v.NoEffectYet = true
-	v.Doc += " Checked, without effect in this version."
-	return v
 }
 
 func formatNumber(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }

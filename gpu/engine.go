@@ -47,6 +47,9 @@ type Engine struct {
 	closed  bool
 	garbage []*sequence // closed, and not freed yet
 	sweeps  sync.WaitGroup
+
+	open  atomic.Int64 // sequences that are not closed
+	steps uint64       // on the MLX thread
 }
 
 var _ batcher.Engine = (*Engine)(nil)
@@ -87,7 +90,20 @@ func (e *Engine) Memory() batcher.Memory {
 		ActiveBytes: e.memory.active.Load(),
 		CacheBytes:  e.memory.cache.Load(),
 		PeakBytes:   e.memory.peak.Load(),
+		LimitBytes:  e.memoryLimit(),
 	}
+}
+
+// memoryLimit is what weights and caches may take: what the user set, what the device recommends,
+// or most of its memory.
+func (e *Engine) memoryLimit() int64 {
+	switch {
+	case e.config.MemoryLimitBytes > 0:
+		return e.config.MemoryLimitBytes
+	case e.info.RecommendedBytes > 0:
+		return e.info.RecommendedBytes
+	}
+	return e.info.MemoryBytes / 10 * 9
 }
 
 // Close frees all models and sequences and ends the thread.
@@ -105,7 +121,7 @@ func (e *Engine) Close() error {
 	e.sweeps.Wait()
 	err := e.do(context.Background(), func() error {
 		for _, m := range models {
-			m.weights.Free()
+			m.free()
 		}
 		return e.runtime.Close()
 	})
@@ -136,7 +152,7 @@ func (e *Engine) do(ctx context.Context, fn func() error) error {
 	return fault.New(fault.Generation, "%w", err).With("cause", err.Error())
 }
 
-// sweep frees the caches of closed sequences.
+// sweep drops the caches of closed sequences.
 func (e *Engine) sweep() {
 	e.mu.Lock()
 	garbage := e.garbage
@@ -157,8 +173,16 @@ func (e *Engine) discard(s *sequence) {
 	e.garbage = append(e.garbage, s)
 	e.sweeps.Go(func() {
 		// The only error is that the thread has ended, and its memory with it.
-		_ = e.do(context.Background(), e.runtime.ClearCache)
+		_ = e.do(context.Background(), e.rest)
 	})
+}
+
+// rest gives unused memory back when nothing runs.
+func (e *Engine) rest() error {
+	if e.open.Load() > 0 {
+		return nil
+	}
+	return e.runtime.ClearCache()
 }
 
 func (e *Engine) noteMemory() {

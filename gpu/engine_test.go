@@ -53,10 +53,7 @@ func generate(t *testing.T, engine *gpu.Engine, prompt []int32, tokens, prefillT
 	defer seq.Close()
 	step := func(row batcher.Row) batcher.StepResult {
 		row.Sequence = seq
-		results, err := engine.Step(ctx, []batcher.Row{row})
-		if err != nil {
-			t.Fatal(err)
-		}
+		results := runStep(t, engine, row)
 		if results[0].Err != nil {
 			t.Fatal(results[0].Err)
 		}
@@ -68,10 +65,24 @@ func generate(t *testing.T, engine *gpu.Engine, prompt []int32, tokens, prefillT
 		left -= n
 	}
 	var out []batcher.StepResult
-	for i := range tokens {
-		out = append(out, step(batcher.Row{Last: i == tokens-1}))
+	for range tokens {
+		out = append(out, step(batcher.Row{}))
 	}
 	return out
+}
+
+// runStep dispatches a step and waits for it.
+func runStep(t *testing.T, engine *gpu.Engine, rows ...batcher.Row) []batcher.StepResult {
+	t.Helper()
+	step, err := engine.Dispatch(context.Background(), rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	results, err := step.Wait(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return results
 }
 
 // smolLM2 is the real model that `make model` fetches.
@@ -199,15 +210,15 @@ func TestRowsOfAStepAreIndependent(t *testing.T) {
 	}
 	good, bad, closed := open(5, 6), open(7, 8, 9), open(1)
 	closed.Close()
-	results, err := engine.Step(ctx, []batcher.Row{{Sequence: good, PromptTokens: 1}, {Sequence: bad}, {Sequence: closed}})
-	if err != nil || results[0].Err != nil || results[1].Err == nil || results[2].Err == nil {
-		t.Fatalf("got %+v, %v; want an error of the second and third row alone", results, err)
+	results := runStep(t, engine, batcher.Row{Sequence: good, PromptTokens: 1}, batcher.Row{Sequence: bad}, batcher.Row{Sequence: closed})
+	if results[0].Err != nil || results[1].Err == nil || results[2].Err == nil {
+		t.Fatalf("got %+v; want an error of the second and third row alone", results)
 	}
 	var got []int32
-	for i := range 6 {
-		results, err := engine.Step(ctx, []batcher.Row{{Sequence: good, Last: i == 5}})
-		if err != nil || results[0].Err != nil {
-			t.Fatal(err, results)
+	for range 6 {
+		results := runStep(t, engine, batcher.Row{Sequence: good})
+		if results[0].Err != nil {
+			t.Fatal(results[0].Err)
 		}
 		got = append(got, results[0].Token)
 	}
@@ -286,7 +297,9 @@ func TestLoadFailuresFreeEverything(t *testing.T) {
 		"fewer layers":         {change(`"num_hidden_layers":2`, `"num_hidden_layers":1`), "tensors do not belong to a llama model: model.layers.1."},
 		"another width":        {change(`"intermediate_size":96`, `"intermediate_size":64`), "has shape [96 64], and the configuration says [64 64]"},
 		"zero heads":           {change(`"num_attention_heads":4`, `"num_attention_heads":0`), "num_attention_heads is 0"},
-		"sliding layers":       {change(`"vocab_size"`, `"layer_types":["sliding_attention"],"vocab_size"`), `layer_types has "sliding_attention"`},
+		"sliding layers":       {change(`"vocab_size"`, `"layer_types":["full_attention","linear_attention"],"vocab_size"`), `layer_types has "linear_attention"; accepted: full_attention, sliding_attention`},
+		"no window":            {change(`"vocab_size"`, `"layer_types":["full_attention","sliding_attention"],"vocab_size"`), "sliding_window is 0"},
+		"too few layer types":  {change(`"vocab_size"`, `"layer_types":["full_attention"],"vocab_size"`), "layer_types has 1 entries for 2 layers"},
 		"unknown rope":         {change(`"vocab_size"`, `"rope_scaling":{"rope_type":"yarn"},"vocab_size"`), `rope type "yarn" is not supported`},
 	} {
 		_, err := engine.Load(context.Background(), batcher.LoadRequest{ModelID: modelID, Path: test.path}, nil)
@@ -328,7 +341,7 @@ func TestCloseIsFinal(t *testing.T) {
 		}
 	}
 	seq.Close()
-	if _, err := engine.Step(context.Background(), []batcher.Row{{Sequence: seq}}); !fault.Is(err, fault.ShuttingDown) {
+	if _, err := engine.Dispatch(context.Background(), []batcher.Row{{Sequence: seq}}); !fault.Is(err, fault.ShuttingDown) {
 		t.Errorf("a step after Close: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"mlx-worker/batcher"
+	"mlx-worker/gpu/cache"
 	"mlx-worker/gpu/load"
 	"mlx-worker/gpu/mlx"
 	"mlx-worker/gpu/models"
@@ -13,11 +14,31 @@ import (
 	"mlx-worker/internal/fault"
 )
 
-// model is a loaded model. It is immutable but for its weights, which Unload frees.
+// model is a loaded model and the sequences that decode on it.
 type model struct {
 	models.Model
-	weights *nn.Weights
-	info    batcher.ModelInfo
+	weights       *nn.Weights
+	info          batcher.ModelInfo
+	caches        cache.Spec
+	sequenceBytes func(tokens int) int64
+
+	// Of the MLX thread.
+	batch  *cache.Batch
+	rows   map[*cache.Row]*sequence // of batch
+	flight *step                    // dispatched last and not waited for, or nil
+}
+
+func newModel(built models.Model, weights *nn.Weights) *model {
+	return &model{Model: built, weights: weights, rows: map[*cache.Row]*sequence{}}
+}
+
+// SequenceBytes implements batcher.Engine.
+func (e *Engine) SequenceBytes(modelID string, tokens int) int64 {
+	m, err := e.model(modelID)
+	if err != nil {
+		return 0
+	}
+	return m.sequenceBytes(tokens)
 }
 
 // defaultContextLength holds for models that do not say how long their context is.
@@ -59,7 +80,7 @@ func (e *Engine) Load(ctx context.Context, req batcher.LoadRequest, progress fun
 	}
 	m.info.LoadMs = float64(time.Since(start).Microseconds()) / 1000
 	if err := e.register(req.ModelID, m); err != nil {
-		return batcher.ModelInfo{}, errors.Join(err, e.do(context.Background(), m.free))
+		return batcher.ModelInfo{}, errors.Join(err, e.drop(m))
 	}
 	return m.info, nil
 }
@@ -78,7 +99,7 @@ func (e *Engine) Unload(ctx context.Context, modelID string) (freedBytes int64, 
 		e.mu.Lock()
 		delete(e.models, modelID)
 		e.mu.Unlock()
-		m.weights.Free()
+		m.free()
 		if err := e.runtime.ClearCache(); err != nil {
 			return err
 		}
@@ -89,9 +110,20 @@ func (e *Engine) Unload(ctx context.Context, modelID string) (freedBytes int64, 
 	return freedBytes, err
 }
 
-func (m *model) free() error {
+// free drops the weights and what is left of the caches, on the MLX thread.
+func (m *model) free() {
+	if m.batch != nil {
+		m.batch.Free()
+	}
 	m.weights.Free()
-	return nil
+}
+
+// drop is free as a job of its own, for a model that could not be loaded.
+func (e *Engine) drop(m *model) error {
+	return e.do(context.Background(), func() error {
+		m.free()
+		return nil
+	})
 }
 
 func (e *Engine) register(id string, m *model) error {
@@ -127,14 +159,14 @@ func (e *Engine) build(ctx context.Context, checkpoint load.Checkpoint, policy n
 		b.Fail(err)
 	}
 	weights, err := b.Finish()
-	m := &model{Model: built, weights: weights}
+	m := newModel(built, weights)
 	if err != nil {
-		return nil, 0, errors.Join(err, e.do(context.Background(), m.free))
+		return nil, 0, errors.Join(err, e.drop(m))
 	}
 	report("warmup", checkpoint.TotalBytes(), checkpoint.TotalBytes())
 	dtype, err := e.warmUp(ctx, m)
 	if err != nil {
-		return nil, 0, errors.Join(err, e.do(context.Background(), m.free))
+		return nil, 0, errors.Join(err, e.drop(m))
 	}
 	return m, dtype, nil
 }
@@ -147,24 +179,44 @@ func scale(part, whole, other int64) int64 {
 	return int64(float64(part) / float64(whole) * float64(other))
 }
 
-// warmUp generates one token and returns the dtype of the logits. On the CPU there is nothing
-// to compile, so the graph is only built there, which finds shapes that do not fit.
+// warmUp generates one token, measures what the caches take, and returns the dtype of the logits.
+// On the CPU there is nothing to compile, so the graph is only built there, which finds shapes
+// that do not fit.
 func (e *Engine) warmUp(ctx context.Context, m *model) (dtype mlx.DType, err error) {
 	err = e.do(ctx, func() error {
-		s := newSequence(e, m, []int32{0}, batcher.SequenceOptions{})
-		defer s.free()
-		logits, err := s.logits(func(sc *mlx.Scope) mlx.Array { return sc.Int32s([]int32{0}, 1, 1) })
+		m.caches = cache.Spec{Layers: m.Caches(), LeastCapacity: e.leastCapacity()}
+		m.batch = cache.NewBatch(m.caches)
+		probe := cache.NewSequence(m.caches)
+		defer probe.Free()
+		var logits mlx.Ref
+		defer logits.Free()
+		err := mlx.Build(e.runtime.Stream, func(s *mlx.Scope) error {
+			pass := cache.NewPass(s, m.caches, nil, cache.Chunk{Sequence: probe, N: 1})
+			hidden := m.Hidden(&nn.Context{Scope: s, Pass: pass}, s.Int32s([]int32{0}, 1, 1))
+			logits.Set(s, m.Logits(s, hidden))
+			pass.Commit()
+			return nil
+		})
 		if err != nil {
 			return err
 		}
-		defer logits.Free()
 		dtype = logits.Array().DType()
+		m.sequenceBytes = probe.Bytes()
 		if e.info.Backend == mlx.CPU {
 			return nil
 		}
 		return mlx.Eval(logits.Array())
 	})
 	return dtype, err
+}
+
+// leastCapacity is mlx-lm's step on a GPU, where a group more costs launches in every layer. On
+// the CPU groups are cheap beside padding and fresh memory.
+func (e *Engine) leastCapacity() int {
+	if e.info.Backend == mlx.CPU {
+		return 64
+	}
+	return 256
 }
 
 func contextLength(asked, trained int) (int, error) {

@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"cmp"
 	"slices"
 
 	"mlx-worker/batcher"
@@ -8,99 +9,102 @@ import (
 	"mlx-worker/gpu/sample"
 )
 
-// sampled is a token under way on the device, with what was asked for beside it.
+// sampled are the tokens of a step, with what was asked for beside them.
 type sampled struct {
-	token     *mlx.Ref // int32 [1]
-	logprob   *mlx.Ref // [1, 1], or nil
-	topIDs    *mlx.Ref // int32 [1, k], or nil
-	topValues *mlx.Ref // [1, k], or nil
-
-	ahead *sampled // built from token and dispatched before token was read, or nil
+	rows                                []sample.Row
+	tokens, logProbs, topIDs, topValues mlx.Ref // as in sample.Result; those not asked for are null
 }
 
-// keep samples from scores, [1, vocab], and keeps what opts ask for.
-func (p *sampled) keep(s *mlx.Scope, scores mlx.Array, opts batcher.SequenceOptions, draw uint64) (err error) {
-	o := opts.Sampling
-	token := sample.Token(s, scores, sample.Options{
-		Temperature: o.Temperature, TopP: o.TopP, TopK: o.TopK, MinP: o.MinP, Seed: o.Seed,
-	}, draw)
-	if p.token, err = s.Keep(token); err != nil {
-		return err
-	}
-	if opts.LogProbs || opts.TopLogProbs > 0 {
-		if p.logprob, err = s.Keep(s.TakeAlongAxis(scores, s.Reshape(token, 1, 1), -1)); err != nil {
-			return err
+// keep samples from logits, [n, vocab], and keeps the result beyond the scope.
+func (p *sampled) keep(s *mlx.Scope, logits, newest mlx.Array, rows []sample.Row) error {
+	p.rows = rows
+	r := sample.Sample(s, logits, newest, rows)
+	for ref, a := range map[*mlx.Ref]mlx.Array{&p.tokens: r.Tokens, &p.logProbs: r.LogProbs, &p.topIDs: r.TopIDs, &p.topValues: r.TopValues} {
+		if !a.IsNull() {
+			ref.Set(s, a)
 		}
 	}
-	if opts.TopLogProbs == 0 {
-		return nil
-	}
-	ids, values := sample.Top(s, scores, opts.TopLogProbs)
-	if p.topIDs, err = s.Keep(ids); err != nil {
-		return err
-	}
-	p.topValues, err = s.Keep(values)
-	return err
+	return s.Err()
 }
 
-func (p *sampled) refs() []*mlx.Ref { return []*mlx.Ref{p.token, p.logprob, p.topIDs, p.topValues} }
+func (p *sampled) refs() []*mlx.Ref {
+	return []*mlx.Ref{&p.tokens, &p.logProbs, &p.topIDs, &p.topValues}
+}
 
 func (p *sampled) arrays() []mlx.Array {
 	var out []mlx.Array
 	for _, r := range p.refs() {
-		if r != nil {
+		if !r.Array().IsNull() {
 			out = append(out, r.Array())
 		}
 	}
 	return out
 }
 
-// free releases the arrays of p and of what was dispatched ahead; p may be nil.
 func (p *sampled) free() {
-	if p == nil {
-		return
-	}
-	p.ahead.free()
 	for _, r := range p.refs() {
 		r.Free()
 	}
 }
 
-// read waits for the token.
-func (p *sampled) read(stream mlx.Stream) (batcher.StepResult, error) {
-	var result batcher.StepResult
-	var err error
-	if result.Token, err = mlx.ItemInt32(p.token.Array()); err != nil || p.logprob == nil {
-		return result, err
-	}
-	logprob, err := mlx.ReadFloat32s(stream, p.logprob.Array())
+// read waits for the tokens and returns them by row.
+func (p *sampled) read(stream mlx.Stream) ([]batcher.StepResult, error) {
+	results := make([]batcher.StepResult, len(p.rows))
+	ids, err := mlx.ReadInt32s(stream, p.tokens.Array())
 	if err != nil {
-		return result, err
+		return nil, err
 	}
-	result.LogProb = logprob[0]
-	if p.topIDs == nil {
-		return result, nil
+	for i, id := range ids {
+		results[i].Token = id
 	}
+	if err := p.readLogProbs(stream, results); err != nil {
+		return nil, err
+	}
+	return results, p.readTop(stream, results)
+}
+
+func (p *sampled) readLogProbs(stream mlx.Stream, results []batcher.StepResult) error {
+	if p.logProbs.Array().IsNull() {
+		return nil
+	}
+	values, err := mlx.ReadFloat32s(stream, p.logProbs.Array())
+	if err != nil {
+		return err
+	}
+	for i := range p.rows {
+		if p.rows[i].LogProb {
+			results[i].LogProb, values = values[0], values[1:]
+		}
+	}
+	return nil
+}
+
+func (p *sampled) readTop(stream mlx.Stream, results []batcher.StepResult) error {
+	if p.topIDs.Array().IsNull() {
+		return nil
+	}
+	widest := p.topIDs.Array().Dim(-1)
 	ids, err := mlx.ReadInt32s(stream, p.topIDs.Array())
 	if err != nil {
-		return result, err
+		return err
 	}
 	values, err := mlx.ReadFloat32s(stream, p.topValues.Array())
 	if err != nil {
-		return result, err
+		return err
 	}
-	for i, id := range ids {
-		result.TopLogProbs = append(result.TopLogProbs, batcher.TokenLogProb{Token: id, LogProb: values[i]})
-	}
-	slices.SortFunc(result.TopLogProbs, func(a, b batcher.TokenLogProb) int {
-		switch {
-		case a.LogProb > b.LogProb:
-			return -1
-		case a.LogProb < b.LogProb:
-			return 1
-		default:
-			return int(a.Token - b.Token)
+	for i, row := range p.rows {
+		if row.Top == 0 {
+			continue
 		}
-	})
-	return result, nil
+		top := make([]batcher.TokenLogProb, widest)
+		for k := range top {
+			top[k] = batcher.TokenLogProb{Token: ids[k], LogProb: values[k]}
+		}
+		ids, values = ids[widest:], values[widest:]
+		slices.SortFunc(top, func(a, b batcher.TokenLogProb) int {
+			return cmp.Or(cmp.Compare(b.LogProb, a.LogProb), cmp.Compare(a.Token, b.Token))
+		})
+		results[i].TopLogProbs = top[:min(row.Top, widest)]
+	}
+	return nil
 }

@@ -71,6 +71,12 @@ CASES = {
         "sliding_window": 4096,
         "tie_word_embeddings": False,
     },
+    "llama-sliding-window": {
+        "model_type": "llama",
+        "num_hidden_layers": 3,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+        "sliding_window": 8,
+    },
     "llama-4bit": {"model_type": "llama", "quantization": Q4},
     "llama-8bit-group64": {
         "model_type": "llama",

@@ -34,7 +34,7 @@ type fakeEngine struct {
 	loading chan struct{}
 
 	loadPanic bool
-	deaf      bool // Load and Step do not hear the end of their context
+	deaf      bool // loads and steps do not hear the end of their context
 	progress  []batcher.LoadProgress
 	stepErr   error
 
@@ -120,7 +120,20 @@ func (e *fakeEngine) last() *fakeSequence {
 	return e.sequences[len(e.sequences)-1]
 }
 
-func (e *fakeEngine) Step(ctx context.Context, rows []batcher.Row) ([]batcher.StepResult, error) {
+func (e *fakeEngine) Dispatch(_ context.Context, rows []batcher.Row) (batcher.Step, error) {
+	return &fakeStep{e, rows}, nil
+}
+
+func (e *fakeEngine) StepsAhead() int                 { return 0 }
+func (e *fakeEngine) SequenceBytes(string, int) int64 { return 0 }
+
+type fakeStep struct {
+	engine *fakeEngine
+	rows   []batcher.Row
+}
+
+func (st *fakeStep) Wait(ctx context.Context) ([]batcher.StepResult, error) {
+	e, rows := st.engine, st.rows
 	if err := e.wait(ctx, e.gate); err != nil {
 		return nil, err
 	}

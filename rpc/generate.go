@@ -3,7 +3,6 @@ package rpc
 import (
 	"context"
 	crand "crypto/rand"
-	"math/rand/v2"
 	"time"
 
 	"mlx-worker/batcher"
@@ -29,7 +28,10 @@ func (s *server) generate(_ *call, a args) (task, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The scheduler may hold a request for one that is known to come.
+	submitted := s.opts.Batcher.Announce()
 	return func(context.Context) (any, error) {
+		defer submitted()
 		r, err := s.startStream(st, a)
 		if err != nil {
 			return nil, err
@@ -96,6 +98,10 @@ func newRequest(m *model, a args) (batcher.Request, error) {
 	if err := checkTokens("stop_token_ids", stopIDs, m.info.VocabSize); err != nil {
 		return none, err
 	}
+	sampling, err := newSampling(m, a)
+	if err != nil {
+		return none, err
+	}
 	prompt, err := promptTokens(m, a)
 	if err != nil {
 		return none, err
@@ -105,7 +111,7 @@ func newRequest(m *model, a args) (batcher.Request, error) {
 		Prompt:    prompt,
 		MaxTokens: a.int("max_tokens"),
 		Sequence: batcher.SequenceOptions{
-			Sampling:    newSampling(m, a),
+			Sampling:    sampling,
 			LogProbs:    a.bool("logprobs"),
 			TopLogProbs: a.int("top_logprobs"),
 		},
@@ -121,23 +127,6 @@ var priorities = map[string]batcher.Priority{
 	"default":    batcher.PriorityDefault,
 	"urgent":     batcher.PriorityUrgent,
 	"background": batcher.PriorityBackground,
-}
-
-func newSampling(m *model, a args) batcher.Sampling {
-	sampling := batcher.Sampling{
-		Temperature: a.number("temperature"),
-		TopP:        a.number("top_p"),
-		TopK:        a.int("top_k"),
-		MinP:        a.number("min_p"),
-		Seed:        uint64(a.int("seed")),
-	}
-	if m.info.VocabSize > 0 && sampling.TopK >= m.info.VocabSize {
-		sampling.TopK = 0 // all tokens
-	}
-	if !a.given["seed"] {
-		sampling.Seed = rand.Uint64N(maxSeed)
-	}
-	return sampling
 }
 
 func (s *server) cancelStream(a args) (any, error) {
@@ -191,7 +180,9 @@ func (s *server) batchGenerate(_ *call, a args) (task, error) {
 		}
 		items = append(items, i)
 	}
+	submitted := s.opts.Batcher.Announce()
 	return func(context.Context) (any, error) {
+		defer submitted()
 		result := new(batchResult)
 		for _, i := range items {
 			if i.err != nil {

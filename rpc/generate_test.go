@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"mlx-worker/batcher"
 	"mlx-worker/internal/fault"
+	"mlx-worker/rpc/wire"
 )
 
 func TestGenerate(t *testing.T) {
@@ -43,19 +46,83 @@ func TestGenerateDefaults(t *testing.T) {
 			t.Error("two requests without a seed have the same one")
 		}
 		first.Seed = 0
-		equal(t, "sampling", fmt.Sprintf("%+v", first), "{Temperature:0.7 TopP:1 TopK:0 MinP:0 Seed:0}")
+		equal(t, "sampling", fmt.Sprintf("%+v", first), "{Temperature:0.7 TopP:1 TopK:0 MinP:0 Seed:0 "+
+			"XTCProbability:0 XTCThreshold:0.1 XTCExempt:[] LogitBias:map[] PenaltyTokens:20 RepetitionPenalty:1 PresencePenalty:0 FrequencyPenalty:0}")
 
 		w.stream(w.generate(msg{
-			"prompt": "x", "max_tokens": 5, "temperature": 0, "top_p": 0.5, "top_k": 7, "min_p": 0.25, "seed": 9,
+			"prompt": "x", "max_tokens": 5,
 			// Neutral values of options that are not offered, and nulls, ask for nothing.
-			"xtc_probability": 0, "xtc_threshold": 0.2, "repetition_penalty": 1, "repetition_context_size": 5, "presence_penalty": 0.0,
-			"frequency_penalty": 0, "logit_bias": msg{}, "guidance": nil, "draft_model": nil, "num_draft_tokens": 4, "cache_prompt": false,
-			"timeout_ms": nil, "tools": nil, "messages": nil,
+			"xtc_probability": nil, "repetition_penalty": nil, "logit_bias": msg{}, "guidance": nil, "draft_model": nil, "num_draft_tokens": 4,
+			"cache_prompt": false, "timeout_ms": nil, "tools": nil, "messages": nil,
 		}))
-		equal(t, "sampling", fmt.Sprintf("%+v", w.engine.last().opts.Sampling), "{Temperature:0 TopP:0.5 TopK:7 MinP:0.25 Seed:9}")
-		w.stream(w.generate(msg{"prompt": "x", "max_tokens": 5, "top_k": fakeVocab + 1}))
-		equal(t, "top_k of all tokens and more", w.engine.last().opts.Sampling.TopK, 0)
+		neutral := w.engine.last().opts.Sampling
+		neutral.Seed = 0
+		equal(t, "sampling", fmt.Sprintf("%+v", neutral), fmt.Sprintf("%+v", first))
 	})
+}
+
+func TestSamplingParameters(t *testing.T) {
+	serve(t, &fakeEngine{}, func(w *worker) {
+		w.load("m")
+		sampling := func(params msg) batcher.Sampling {
+			params["prompt"], params["max_tokens"] = "x", 1
+			w.stream(w.generate(params))
+			return w.engine.last().opts.Sampling
+		}
+		equal(t, "sampling", fmt.Sprintf("%+v", sampling(msg{
+			"temperature": 0, "top_p": 0.5, "top_k": 7, "min_p": 0.25, "seed": 9, "xtc_probability": 0.5, "xtc_threshold": 0.2,
+			"logit_bias":         msg{"0": -100, strconv.Itoa(fakeVocab - 1): 2.5},
+			"repetition_penalty": 1.5, "repetition_context_size": 5, "presence_penalty": -2, "frequency_penalty": 0.75,
+		})), "{Temperature:0 TopP:0.5 TopK:7 MinP:0.25 Seed:9 "+
+			"XTCProbability:0.5 XTCThreshold:0.2 XTCExempt:[10 0] LogitBias:map[0:-100 299:2.5] PenaltyTokens:5 RepetitionPenalty:1.5 PresencePenalty:-2 FrequencyPenalty:0.75}")
+		equal(t, "no context for penalties", sampling(msg{"repetition_context_size": 0}).PenaltyTokens, 0)
+
+		biases := msg{}
+		for id := range fakeVocab {
+			biases[strconv.Itoa(id)] = 1
+		}
+		equal(t, "biases", len(sampling(msg{"logit_bias": biases}).LogitBias), fakeVocab)
+		for id := range maxBiases + 1 {
+			biases[strconv.Itoa(id)] = 1
+		}
+		data := w.fail("generate", msg{"model_id": "m", "prompt": "x", "logit_bias": biases}, "InvalidParams")
+		equal(t, "accepted", data["accepted"], "an object of at most 1024 numbers from -100 to 100 by token id")
+	})
+}
+
+func TestRefusedLogitBiasNamesTheID(t *testing.T) {
+	serve(t, &fakeEngine{}, func(w *worker) {
+		w.load("m")
+		for _, c := range []struct {
+			bias msg
+			want string
+		}{
+			{msg{strconv.Itoa(fakeVocab): 1}, "id 300 is not in the vocabulary, 0 to 299"},
+			{msg{"-1": 1}, `"-1" is not a token id`},
+			{msg{"05": 1}, `"05" is not a token id`},
+			{msg{"4294967301": 1}, `"4294967301" is not a token id`},
+			{msg{"hello": 1}, `"hello" is not a token id`},
+			{msg{"5": 100.5}, "100.5 of id 5 is not accepted"},
+			{msg{"5": -101}, "-101 of id 5 is not accepted"},
+			{msg{"5": math.NaN()}, "NaN of id 5 is not accepted"},
+			{msg{"5": math.Inf(-1)}, "-Inf of id 5 is not accepted"},
+			{msg{"5": "1"}, `"1" of id 5 is not accepted`},
+			{msg{"5": nil}, "nil of id 5 is not accepted"},
+		} {
+			id := w.send("generate", msg{"model_id": "m", "prompt": "x", "logit_bias": c.bias})
+			e := w.response(id)["error"].(msg)
+			equal(t, "param", w.wantError(e, "InvalidParams")["param"], "logit_bias")
+			if message, _ := e["message"].(string); !strings.Contains(message, c.want) {
+				t.Errorf("message %q does not say %q", message, c.want)
+			}
+		}
+	})
+}
+
+func TestLogitBiasTakesAnIDOnce(t *testing.T) {
+	if biases, err := logitBias(wire.Value("\x82\xa15\x01\xa15\x02"), fakeVocab); err == nil || !strings.Contains(err.Error(), "id 5 is given twice") {
+		t.Errorf("biases %v, error %v", biases, err)
+	}
 }
 
 func TestPrompts(t *testing.T) {
@@ -131,12 +198,13 @@ func TestGenerateRefusals(t *testing.T) {
 			{msg{"prompt": "x", "stream": "yes"}, "InvalidParams", "param", "stream"},
 			{msg{"prompt": "x", "stream_id": ""}, "InvalidParams", "param", "stream_id"},
 			{msg{"prompt": "x", "maxTokens": 5}, "InvalidParams", "param", "maxTokens"},
-			{msg{"prompt": "x", "xtc_probability": 0.5}, "Unsupported", "what", "xtc_probability"},
-			{msg{"prompt": "x", "repetition_penalty": 1.1}, "Unsupported", "what", "repetition_penalty"},
-			{msg{"prompt": "x", "presence_penalty": -1}, "Unsupported", "what", "presence_penalty"},
-			{msg{"prompt": "x", "frequency_penalty": 0.5}, "Unsupported", "what", "frequency_penalty"},
+			{msg{"prompt": "x", "xtc_probability": 1.1}, "InvalidParams", "param", "xtc_probability"},
+			{msg{"prompt": "x", "xtc_threshold": 0.6}, "InvalidParams", "accepted", "a number from 0 to 0.5"},
+			{msg{"prompt": "x", "repetition_penalty": 0}, "InvalidParams", "accepted", "a number above 0, up to 10"},
+			{msg{"prompt": "x", "repetition_context_size": -1}, "InvalidParams", "param", "repetition_context_size"},
+			{msg{"prompt": "x", "presence_penalty": -2.1}, "InvalidParams", "param", "presence_penalty"},
 			{msg{"prompt": "x", "frequency_penalty": 5}, "InvalidParams", "param", "frequency_penalty"},
-			{msg{"prompt": "x", "logit_bias": msg{"5": 1.0}}, "Unsupported", "what", "logit_bias"},
+			{msg{"prompt": "x", "logit_bias": []int{5}}, "InvalidParams", "param", "logit_bias"},
 			{msg{"prompt": "x", "guidance": msg{"mode": "json"}}, "Unsupported", "what", "guidance"},
 			{msg{"prompt": "x", "draft_model": "d"}, "Unsupported", "what", "draft_model"},
 		} {

@@ -45,7 +45,7 @@ func TestRuntimeMethods(t *testing.T) {
 		for _, name := range []string{"runtime/stats", "runtime/telemetry", "get_batcher_metrics"} {
 			stats := w.call(name, nil)
 			want := []string{
-				"batch", "degradations_total", "fast_path_total", "latency_ms", "prefix_cache", "requests", "requests_per_second",
+				"batch", "degradations_total", "fast_path_total", "latency_ms", "memory", "prefix_cache", "recoveries_total", "requests", "requests_per_second",
 				"speculative", "steps_total", "throughput", "tokens", "tuner", "uptime_ms",
 			}
 			equal(t, name, slices.Sorted(maps.Keys(stats)), want)

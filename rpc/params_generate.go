@@ -3,8 +3,6 @@ package rpc
 import (
 	"math"
 	"slices"
-
-	"mlx-worker/rpc/wire"
 )
 
 // generateParams is the table of generate's parameters, in the order of the documentation.
@@ -21,14 +19,14 @@ var generateParams = slices.Concat(
 
 		numberParam("temperature", interval{low: 0, high: 2}, "0 is greedy decoding.").withDefault(0.7),
 		numberParam("top_p", interval{low: 0, high: 1, lowOpen: true}, "Probability mass to sample from.").withDefault(1.0),
-		intParam("top_k", 0, maxTopK, "Number of likeliest tokens to sample from; 0: all.").withDefault(int64(0)),
+		intParam("top_k", 0, maxTopK, "Number of likeliest tokens to sample from; 0, or the size of the vocabulary and above: all.").withDefault(int64(0)),
 		numberParam("min_p", interval{low: 0, high: 1, highOpen: true}, "Least probability relative to the likeliest token.").withDefault(0.0),
-		numberParam("xtc_probability", interval{low: 0, high: 1}, "Probability of excluding the top choices.").withDefault(0.0).refusedUnless(equals(0.0)),
-		numberParam("xtc_threshold", interval{low: 0, high: 0.5}, "Probability from which a token is a top choice; for xtc_probability.").withDefault(0.1),
-		numberParam("repetition_penalty", interval{low: 0, high: 10, lowOpen: true}, "1: none.").withDefault(1.0).refusedUnless(equals(1.0)),
-		intParam("repetition_context_size", 0, maxContext, "Tokens that the penalties look back.").withDefault(int64(20)),
-		numberParam("presence_penalty", interval{low: -2, high: 2}, "Subtracted once for each token that occurred.").withDefault(0.0).refusedUnless(equals(0.0)),
-		numberParam("frequency_penalty", interval{low: -2, high: 2}, "Subtracted for each time that a token occurred.").withDefault(0.0).refusedUnless(equals(0.0)),
+		numberParam("xtc_probability", interval{low: 0, high: 1}, "Probability, at each token, of excluding the top choices but the least likely of them. End of text and line feed are never excluded.").withDefault(0.0),
+		numberParam("xtc_threshold", interval{low: 0, high: 0.5}, "Probability above which a token is a top choice; for xtc_probability.").withDefault(0.1),
+		numberParam("repetition_penalty", interval{low: 0, high: 10, lowOpen: true}, "Divides the logits, or multiplies those below 0, of tokens that occurred; 1: none.").withDefault(1.0),
+		intParam("repetition_context_size", 0, maxContext, "Last tokens, of prompt and completion, that the three penalties look at; 0: none, which turns them off.").withDefault(int64(20)),
+		numberParam("presence_penalty", interval{low: -2, high: 2}, "Subtracted once from the logit of each token that occurred.").withDefault(0.0),
+		numberParam("frequency_penalty", interval{low: -2, high: 2}, "Subtracted from the logit of a token for each time that it occurred.").withDefault(0.0),
 		logitBiasParam(),
 		intParam("seed", 0, maxSeed, "Makes sampling repeatable; default: another one for each stream."),
 
@@ -50,10 +48,9 @@ var generateParams = slices.Concat(
 )
 
 func logitBiasParam() Param {
-	p := objectParam("logit_bias", "Added to the logits of token ids.").
-		refusedUnless(func(v any) bool { return v.(wire.Value).Len() == 0 })
+	p := objectParam("logit_bias", "Added to the logits of tokens of the vocabulary, before the penalties.")
 	p.Type = "Readonly<Record<string, number>>"
-	p.Accepts = "an object of numbers by token id"
+	p.Accepts = logitBiasAccepts
 	return p
 }
 

@@ -82,6 +82,7 @@ type requestFigures struct {
 	Cancelled uint64 `msgpack:"cancelled"`
 	TimedOut  uint64 `msgpack:"timed_out"`
 	Failed    uint64 `msgpack:"failed"`
+	Preempted uint64 `msgpack:"preempted"`
 	Active    int    `msgpack:"active"`
 	Queued    int    `msgpack:"queued"`
 }
@@ -101,10 +102,31 @@ type statsResult struct {
 	StepsTotal        uint64             `msgpack:"steps_total"`
 	FastPathTotal     uint64             `msgpack:"fast_path_total"`
 	DegradationsTotal uint64             `msgpack:"degradations_total"`
-	Tuner             feature            `msgpack:"tuner"`
+	RecoveriesTotal   uint64             `msgpack:"recoveries_total"`
+	Tuner             tunerFigures       `msgpack:"tuner"`
+	Memory            memoryFigures      `msgpack:"memory"`
 	PrefixCache       feature            `msgpack:"prefix_cache"`
 	Speculative       feature            `msgpack:"speculative"`
 	UptimeMs          float64            `msgpack:"uptime_ms"`
+}
+
+// tunerFigures are what keeps the latency target.
+type tunerFigures struct {
+	Enabled             bool    `msgpack:"enabled"` // MLX_AUTO_TUNE
+	TargetMs            float64 `msgpack:"target_ms"`
+	P99Ms               float64 `msgpack:"p99_ms"`
+	P99AverageMs        float64 `msgpack:"p99_average_ms"`
+	RowLimit            int     `msgpack:"row_limit"`
+	Degraded            bool    `msgpack:"degraded"`
+	PrefillBudgetTokens int     `msgpack:"prefill_budget_tokens"`
+	Adjustments         uint64  `msgpack:"adjustments"`
+}
+
+// memoryFigures are what admission by memory knows.
+type memoryFigures struct {
+	LimitBytes    int64 `msgpack:"limit_bytes"`
+	WeightsBytes  int64 `msgpack:"weights_bytes"`
+	ReservedBytes int64 `msgpack:"reserved_bytes"`
 }
 
 // feature stands for the figures of something that this build does not have.
@@ -125,12 +147,15 @@ func (s *server) runtimeStats(context.Context, args) (any, error) {
 		},
 		Requests: requestFigures{
 			Submitted: stats.Submitted, Rejected: stats.Rejected, Completed: stats.Completed, Cancelled: stats.Cancelled,
-			TimedOut: stats.TimedOut, Failed: stats.Failed, Active: stats.Active, Queued: stats.Queued,
+			TimedOut: stats.TimedOut, Failed: stats.Failed, Preempted: stats.Preempted, Active: stats.Active, Queued: stats.Queued,
 		},
 		Tokens:            tokenFigures{stats.PromptTokens, stats.CompletionTokens},
 		StepsTotal:        stats.Steps,
 		FastPathTotal:     stats.FastPathTotal,
 		DegradationsTotal: stats.DegradationsTotal,
+		RecoveriesTotal:   stats.RecoveriesTotal,
+		Tuner:             newTunerFigures(stats.Tuner),
+		Memory:            memoryFigures(stats.Memory),
 		UptimeMs:          ms(stats.Uptime),
 	}
 	for _, t := range stats.Throughput {
@@ -142,6 +167,13 @@ func (s *server) runtimeStats(context.Context, args) (any, error) {
 		r.Batch.Sizes[strconv.Itoa(rows)] = steps
 	}
 	return r, nil
+}
+
+func newTunerFigures(t batcher.TunerFigures) tunerFigures {
+	return tunerFigures{
+		Enabled: t.Enabled, TargetMs: ms(t.LatencyTarget), P99Ms: ms(t.P99), P99AverageMs: ms(t.P99Average),
+		RowLimit: t.RowLimit, Degraded: t.Degraded, PrefillBudgetTokens: t.PrefillBudget, Adjustments: t.Adjustments,
+	}
 }
 
 func latency(l batcher.Latency) latencyResult {

@@ -10,52 +10,74 @@ import (
 	"time"
 
 	"mlx-worker/batcher"
+	"mlx-worker/internal/fault"
 )
 
-// Engine is a batcher.Engine for tests. Its exported fields are set before use.
+// Engine is a batcher.Engine for tests. Its exported fields are set before use; SetTimes changes some later.
 type Engine struct {
 	// Next gives completion token i (from 0) of a prompt; default: NextToken.
 	Next func(prompt []int32, i int) int32
-	// StepTime and PromptTokenTime are slept in a step, the latter per token of the longest
-	// chunk. In a synctest bubble that is fake time.
-	StepTime, PromptTokenTime time.Duration
+	// A step takes StepTime, RowTime for each decode and PromptTokenTime for each prompt token.
+	// Steps run one after another, beginning when they are dispatched. In a synctest bubble that
+	// is fake time.
+	StepTime, RowTime, PromptTokenTime time.Duration
+	// Ahead is what StepsAhead returns.
+	Ahead int
+	// BytesPerToken is the cache of one token, LimitBytes the memory limit; 0: unknown. Caches
+	// are checked against it at every step.
+	BytesPerToken, LimitBytes int64
 	// OnLoad runs within Load; its error fails it. nil: loads succeed at once.
 	OnLoad func(ctx context.Context, req batcher.LoadRequest, progress func(batcher.LoadProgress)) error
 	// OnUnload runs within Unload; its error fails it.
 	OnUnload func(ctx context.Context, modelID string) error
 	// OnSequence runs within NewSequence; its error fails it.
 	OnSequence func(modelID string, prompt []int32) error
-	// OnStep runs within Step before anything is computed; its error fails the step, errs
+	// OnDispatch runs within Dispatch; its error fails the step.
+	OnDispatch func(rows []batcher.Row) error
+	// OnStep runs within Wait, when the step's time has passed; its error fails the step, errs
 	// fail single rows.
 	OnStep func(ctx context.Context, rows []batcher.Row) (errs []error, err error)
+	// OnToken is asked for completion token i of a prompt before it is sampled; its error fails
+	// the row.
+	OnToken func(prompt []int32, i int) error
 	// Info is what Load returns, with the id filled in.
 	Info batcher.ModelInfo
 
 	t testing.TB
 
-	mu       sync.Mutex
-	stepping bool
-	models   map[string]int // open sequences by model
-	open     int
-	steps    int
-	chunks   []int
-	maxRows  int
+	mu     sync.Mutex
+	models map[string]*model
+	flying []*step
+	freeAt time.Time // when the last step dispatched has its results
+	open   int
+	count  counts
+}
+
+type model struct {
+	weights int64
+	open    map[*Sequence]bool
+}
+
+// counts are what tests ask for.
+type counts struct {
+	steps, sequences, maxRows, maxFlying int
+	chunks                               []int
 }
 
 var _ batcher.Engine = (*Engine)(nil)
 
 // New returns an engine whose models have a context of 4096 tokens and a vocabulary of 1000.
-// When t ends, all sequences must have been closed.
+// When t ends, all sequences must have been closed and all steps waited for.
 func New(t testing.TB) *Engine {
 	e := &Engine{
-		t: t, Next: NextToken, models: map[string]int{},
+		t: t, Next: NextToken, models: map[string]*model{},
 		Info: batcher.ModelInfo{Architecture: "fake", ContextLength: 4096, VocabSize: 1000, DType: "float32"},
 	}
 	t.Cleanup(func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		if e.open != 0 {
-			t.Errorf("%d sequences were never closed", e.open)
+		if e.open != 0 || len(e.flying) != 0 {
+			t.Errorf("%d sequences were never closed, %d steps never waited for", e.open, len(e.flying))
 		}
 	})
 	return e
@@ -64,9 +86,10 @@ func New(t testing.TB) *Engine {
 // NextToken is the default rule: a token of 10..999 by the prompt and the place.
 func NextToken(prompt []int32, i int) int32 {
 	h := uint32(2166136261)
-	for _, id := range append(slices.Clone(prompt), int32(i)) {
+	for _, id := range prompt {
 		h = (h ^ uint32(id)) * 16777619
 	}
+	h = (h ^ uint32(i)) * 16777619
 	return int32(10 + h%990)
 }
 
@@ -79,25 +102,34 @@ func (e *Engine) Completion(prompt []int32, n int) []int32 {
 	return out
 }
 
-// Steps is the number of steps so far.
-func (e *Engine) Steps() int {
+// SetTimes changes what steps take from now on.
+func (e *Engine) SetTimes(step, row, promptToken time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.steps
+	e.StepTime, e.RowTime, e.PromptTokenTime = step, row, promptToken
 }
+
+// Steps is the number of steps so far.
+func (e *Engine) Steps() int { return e.counts().steps }
+
+// Sequences is the number of sequences so far.
+func (e *Engine) Sequences() int { return e.counts().sequences }
 
 // Chunks are the sizes of the prefill chunks so far, in order.
-func (e *Engine) Chunks() []int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return slices.Clone(e.chunks)
-}
+func (e *Engine) Chunks() []int { return e.counts().chunks }
 
 // MaxRows is the greatest number of rows that a step had.
-func (e *Engine) MaxRows() int {
+func (e *Engine) MaxRows() int { return e.counts().maxRows }
+
+// MaxFlying is the greatest number of steps that were not waited for at a time.
+func (e *Engine) MaxFlying() int { return e.counts().maxFlying }
+
+func (e *Engine) counts() counts {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.maxRows
+	c := e.count
+	c.chunks = slices.Clone(c.chunks)
+	return c
 }
 
 // Open is the number of open sequences.
@@ -116,10 +148,10 @@ func (e *Engine) Load(ctx context.Context, req batcher.LoadRequest, progress fun
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if _, loaded := e.models[req.ModelID]; loaded {
+	if e.models[req.ModelID] != nil {
 		e.t.Errorf("model %q was loaded twice", req.ModelID)
 	}
-	e.models[req.ModelID] = 0
+	e.models[req.ModelID] = &model{weights: e.Info.SizeBytes, open: map[*Sequence]bool{}}
 	info := e.Info
 	info.ModelID = req.ModelID
 	if req.ContextLength > 0 {
@@ -137,16 +169,21 @@ func (e *Engine) Unload(ctx context.Context, modelID string) (int64, error) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	open, loaded := e.models[modelID]
-	if !loaded || open > 0 {
-		e.t.Errorf("model %q was unloaded: loaded %v, %d open sequences", modelID, loaded, open)
+	m := e.models[modelID]
+	if m == nil || len(m.open) > 0 {
+		e.t.Errorf("model %q was unloaded: %+v", modelID, m)
+	}
+	for _, s := range e.flying {
+		if s.rows[0].Sequence.(*Sequence).model == modelID {
+			e.t.Errorf("model %q was unloaded during a step", modelID)
+		}
 	}
 	delete(e.models, modelID)
 	return 1 << 20, nil
 }
 
 // NewSequence implements batcher.Engine.
-func (e *Engine) NewSequence(_ context.Context, modelID string, prompt []int32, _ batcher.SequenceOptions) (batcher.Sequence, error) {
+func (e *Engine) NewSequence(_ context.Context, modelID string, prompt []int32, opts batcher.SequenceOptions) (batcher.Sequence, error) {
 	if e.OnSequence != nil {
 		if err := e.OnSequence(modelID, prompt); err != nil {
 			return nil, err
@@ -154,112 +191,37 @@ func (e *Engine) NewSequence(_ context.Context, modelID string, prompt []int32, 
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if _, loaded := e.models[modelID]; !loaded || len(prompt) == 0 {
-		e.t.Errorf("a sequence of model %q (loaded %v) with %d prompt tokens", modelID, loaded, len(prompt))
+	first := len(prompt) - opts.Generated
+	m := e.models[modelID]
+	if m == nil || first < 1 || opts.Generated < 0 {
+		e.t.Errorf("a sequence of model %q (%+v) with %d prompt tokens, %d of them generated", modelID, m, len(prompt), opts.Generated)
+		return nil, fault.New(fault.Internal, "a sequence that breaks the contract")
 	}
-	e.models[modelID]++
+	if want := e.Completion(prompt[:first], opts.Generated); !slices.Equal(prompt[first:], want) {
+		e.t.Errorf("a sequence continues from %v, want %v", prompt[first:], want)
+	}
+	s := &Sequence{Prompt: prompt[:first], engine: e, model: modelID, left: len(prompt), generated: opts.Generated}
+	m.open[s] = true
 	e.open++
-	return &Sequence{engine: e, model: modelID, Prompt: prompt}, nil
+	e.count.sequences++
+	return s, nil
 }
 
-// Step implements batcher.Engine.
-func (e *Engine) Step(ctx context.Context, rows []batcher.Row) ([]batcher.StepResult, error) {
-	e.begin(rows)
-	defer e.end()
-	longest := 0
-	for _, row := range rows {
-		longest = max(longest, row.PromptTokens)
-	}
-	time.Sleep(e.StepTime + time.Duration(longest)*e.PromptTokenTime)
-	var errs []error
-	if e.OnStep != nil {
-		var err error
-		if errs, err = e.OnStep(ctx, rows); err != nil {
-			return nil, err
-		}
-	}
-	results := make([]batcher.StepResult, len(rows))
-	for i, row := range rows {
-		if i < len(errs) && errs[i] != nil {
-			results[i].Err = errs[i]
-			continue
-		}
-		results[i] = row.Sequence.(*Sequence).advance(row)
-	}
-	return results, nil
-}
+// StepsAhead implements batcher.Engine.
+func (e *Engine) StepsAhead() int { return e.Ahead }
 
-func (e *Engine) begin(rows []batcher.Row) {
+// SequenceBytes implements batcher.Engine.
+func (e *Engine) SequenceBytes(modelID string, tokens int) int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.stepping || len(rows) == 0 {
-		e.t.Errorf("a step of %d rows while stepping is %v", len(rows), e.stepping)
+	if e.models[modelID] == nil {
+		return 0
 	}
-	e.stepping = true
-	e.steps++
-	e.maxRows = max(e.maxRows, len(rows))
-	for _, row := range rows {
-		if s := row.Sequence.(*Sequence); s.closed {
-			e.t.Error("a step with a closed sequence")
-		}
-		if row.PromptTokens > 0 {
-			e.chunks = append(e.chunks, row.PromptTokens)
-		}
-	}
-}
-
-func (e *Engine) end() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.stepping = false
+	return int64(tokens) * e.BytesPerToken
 }
 
 // Memory implements batcher.Engine.
-func (e *Engine) Memory() batcher.Memory { return batcher.Memory{} }
+func (e *Engine) Memory() batcher.Memory { return batcher.Memory{LimitBytes: e.LimitBytes} }
 
 // Close implements batcher.Engine.
 func (e *Engine) Close() error { return nil }
-
-// Sequence is a sequence of an Engine.
-type Sequence struct {
-	Prompt []int32
-
-	engine    *Engine
-	model     string
-	consumed  int // prompt tokens, by prefill
-	generated int
-	last      bool // the batcher has promised that no decode follows
-	closed    bool // under engine.mu
-}
-
-func (s *Sequence) advance(row batcher.Row) batcher.StepResult {
-	left := len(s.Prompt) - s.consumed
-	switch {
-	case s.last:
-		s.engine.t.Error("a step after the last one")
-	case row.PromptTokens > 0:
-		if row.PromptTokens > left-1 || row.Last {
-			s.engine.t.Errorf("a chunk of %d tokens with %d left, last %v", row.PromptTokens, left, row.Last)
-		}
-		s.consumed += row.PromptTokens
-		return batcher.StepResult{}
-	case left != 1:
-		s.engine.t.Errorf("a decode with %d prompt tokens left", left)
-	}
-	s.last = row.Last
-	token := s.engine.Next(s.Prompt, s.generated)
-	s.generated++
-	return batcher.StepResult{Token: token, LogProb: -0.5}
-}
-
-// Close implements batcher.Sequence.
-func (s *Sequence) Close() {
-	s.engine.mu.Lock()
-	defer s.engine.mu.Unlock()
-	if s.closed {
-		return
-	}
-	s.closed = true
-	s.engine.open--
-	s.engine.models[s.model]--
-}

@@ -44,11 +44,14 @@ func serve(in io.ReadCloser, out io.WriteCloser, env envcfg.Config) int {
 	}
 	batching := batcher.FromEnv(env)
 	batching.Logger = logger
+	scheduler := batcher.New(engine, batching)
+	stopMetrics := exportMetrics(env.Metrics, scheduler, engine, logger)
+	defer stopMetrics()
 
 	err = rpc.Serve(ctx, rpc.Options{
 		In:             in,
 		Out:            out,
-		Batcher:        batcher.New(engine, batching),
+		Batcher:        scheduler,
 		OpenText:       openText,
 		NewStopMatcher: func(stops []string) rpc.StopMatcher { return text.NewStopMatcher(stops) },
 		ResolveModel:   modelfiles.NewResolver(env.Models).Resolve,
@@ -100,8 +103,5 @@ func closeWithin(grace time.Duration, engine batcher.Engine, logger *slog.Logger
 func warnAboutEnvironment(logger *slog.Logger) {
 	for _, name := range envcfg.Unknown(os.Environ()) {
 		logger.Warn("unknown environment variable; mlx-worker --help lists the known ones", "name", name)
-	}
-	for _, name := range envcfg.WithoutEffect(os.Environ()) {
-		logger.Warn("environment variable has no effect in this version", "name", name)
 	}
 }

@@ -12,6 +12,8 @@
 #define _GNU_SOURCE
 #include "blas_linux.h"
 
+#include "fewrows_linux.h"
+
 #include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
@@ -248,6 +250,12 @@ static void gemv_piece(const void* product, blasint first, blasint count) {
   }
 }
 
+static void few_rows_piece(const void* product, blasint first, blasint count) {
+  const struct product* p = product;
+  few_rows(
+      p->m, count, p->k, p->alpha, p->a, p->lda, columns_of_b(p, first), p->ldb, p->beta, p->c + first, p->ldc);
+}
+
 #define EXPORTED __attribute__((visibility("default"), used))
 
 EXPORTED void cblas_sgemm(
@@ -270,7 +278,9 @@ EXPORTED void cblas_sgemm(
     return;
   }
   struct product p = {trans_a, trans_b, m, k, lda, ldb, ldc, alpha, beta, a, b, c};
-  if (m == 1 && trans_a == CblasNoTrans) {
+  if (m <= few_rows_most && trans_a == CblasNoTrans && trans_b == CblasTrans && few_rows_supported()) {
+    share(few_rows_piece, &p, n, piece_of(n, 48, 1024));
+  } else if (m == 1 && trans_a == CblasNoTrans) {
     share(gemv_piece, &p, n, piece_of(n, 48, 1024));
   } else {
     share(gemm_piece, &p, n, piece_of(n, 96, 512));

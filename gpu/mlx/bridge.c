@@ -52,6 +52,23 @@ int bridge_concatenate(mlx_array* res, const mlx_array* arrays, size_t n, int ax
   return rc != 0 ? rc : freed;
 }
 
+int bridge_scatter(
+    mlx_array* res,
+    const mlx_array a,
+    const mlx_array* indices,
+    const int* axes,
+    size_t n,
+    const mlx_array updates,
+    mlx_stream s) {
+  mlx_vector_array all = mlx_vector_array_new_data(indices, n);
+  if (all.ctx == NULL) {
+    return 1;
+  }
+  int rc = mlx_scatter(res, a, all, updates, axes, n, s);
+  int freed = mlx_vector_array_free(all);
+  return rc != 0 ? rc : freed;
+}
+
 int bridge_quantize(
     mlx_array* weight,
     mlx_array* scales,

@@ -23,6 +23,16 @@ int bridge_eval(const mlx_array* arrays, size_t n, bool async);
 // Concatenates n arrays along an axis without a vector handle crossing into Go.
 int bridge_concatenate(mlx_array* res, const mlx_array* arrays, size_t n, int axis, mlx_stream s);
 
+// mlx_scatter over n axes without a vector handle crossing into Go.
+int bridge_scatter(
+    mlx_array* res,
+    const mlx_array a,
+    const mlx_array* indices,
+    const int* axes,
+    size_t n,
+    const mlx_array updates,
+    mlx_stream s);
+
 // mlx_quantize's three results in one call.
 int bridge_quantize(
     mlx_array* weight,

@@ -4,6 +4,8 @@ package mlx
 // #include "bridge.h"
 // #cgo noescape mlx_fast_rope
 // #cgo nocallback mlx_fast_rope
+// #cgo noescape mlx_fast_rope_dynamic
+// #cgo nocallback mlx_fast_rope_dynamic
 // #cgo noescape mlx_fast_rms_norm
 // #cgo nocallback mlx_fast_rms_norm
 // #cgo noescape mlx_fast_scaled_dot_product_attention
@@ -16,6 +18,7 @@ import "C"
 var (
 	maskNone   = C.CString("")
 	maskCausal = C.CString("causal")
+	maskArray  = C.CString("array")
 	modeNames  = map[QuantMode]*C.char{
 		Affine: C.CString(string(Affine)),
 		MXFP4:  C.CString(string(MXFP4)),
@@ -43,25 +46,37 @@ type RoPE struct {
 	Freqs       Array   // float32[Dims/2] wavelengths over 2π, or null
 }
 
-// RoPE rotates x, [B, heads, L, head_dim], whose first position is offset.
+// RoPE rotates x, [B, heads, L, head_dim], whose first position is offset in every row.
 func (s *Scope) RoPE(x Array, r RoPE, offset int) Array {
 	if s.err != nil {
 		return Array{}
 	}
-	base := C.mlx_optional_float{value: C.float(r.Base), has_value: C.bool(r.Freqs.IsNull())}
 	var out C.mlx_array
-	rc := C.mlx_fast_rope(&out, x.c(), C.int(r.Dims), C.bool(r.Traditional), base, C.float(r.Scale), C.int(offset), r.Freqs.c(), s.stream)
+	rc := C.mlx_fast_rope(&out, x.c(), C.int(r.Dims), C.bool(r.Traditional), r.base(), C.float(r.Scale), C.int(offset), r.Freqs.c(), s.stream)
 	return s.own("rope", rc, out, x)
 }
 
-// Mask says which keys a query may see.
-type Mask int
+// RoPEAt is RoPE with a first position for each row: offsets is int32 [B].
+func (s *Scope) RoPEAt(x Array, r RoPE, offsets Array) Array {
+	if s.err != nil {
+		return Array{}
+	}
+	var out C.mlx_array
+	rc := C.mlx_fast_rope_dynamic(&out, x.c(), C.int(r.Dims), C.bool(r.Traditional), r.base(), C.float(r.Scale), offsets.c(), r.Freqs.c(), s.stream)
+	return s.own("rope_dynamic", rc, out, x, offsets)
+}
 
-// The masks that need no array.
-const (
-	NoMask Mask = iota
-	CausalMask
-)
+func (r RoPE) base() C.mlx_optional_float {
+	return C.mlx_optional_float{value: C.float(r.Base), has_value: C.bool(r.Freqs.IsNull())}
+}
+
+// Mask says which keys a query may see.
+type Mask struct {
+	// Causal hides keys after the query; queries are the last of the keys' positions.
+	Causal bool
+	// Visible is bool, broadcast to [B, heads, L, S], or null. It excludes Causal.
+	Visible Array
+}
 
 // Attention is fused scaled dot-product attention: q [B, heads, L, d], k and v
 // [B, kv_heads, S, d] with heads a multiple of kv_heads. The softmax is in float32.
@@ -70,11 +85,14 @@ func (s *Scope) Attention(q, k, v Array, scale float32, mask Mask) Array {
 		return Array{}
 	}
 	mode := maskNone
-	if mask == CausalMask {
+	switch {
+	case !mask.Visible.IsNull():
+		mode = maskArray
+	case mask.Causal:
 		mode = maskCausal
 	}
-	var out, null C.mlx_array
-	rc := C.mlx_fast_scaled_dot_product_attention(&out, q.c(), k.c(), v.c(), C.float(scale), mode, null, null, false, s.stream)
+	var out, noSinks C.mlx_array
+	rc := C.mlx_fast_scaled_dot_product_attention(&out, q.c(), k.c(), v.c(), C.float(scale), mode, mask.Visible.c(), noSinks, false, s.stream)
 	return s.own("scaled_dot_product_attention", rc, out, q, k, v)
 }
 

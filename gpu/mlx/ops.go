@@ -237,6 +237,28 @@ func (s *Scope) SliceUpdate(a, update Array, start, stop []int) Array {
 	return s.own("slice_update", rc, out, a, update)
 }
 
+// ScatterRows returns a, [n, heads, length, dim], with updates, [m, heads, 1, dim], written at
+// positions[i] of row rows[i] (int32 [m] each, no pair twice). If nothing else holds a when it is
+// evaluated, the buffer is reused.
+func (s *Scope) ScatterRows(a, rows, positions, updates Array) Array {
+	if s.err != nil {
+		return Array{}
+	}
+	if updates.IsNull() || updates.NDim() != 4 {
+		s.fail("scatter_rows", a, updates)
+		return Array{}
+	}
+	updates = s.Reshape(updates, updates.Dim(0), 1, updates.Dim(1), 1, updates.Dim(3))
+	if s.err != nil {
+		return Array{}
+	}
+	indices := [2]C.mlx_array{rows.c(), positions.c()}
+	axes := [2]C.int{0, 2}
+	var out C.mlx_array
+	rc := C.bridge_scatter(&out, a.c(), &indices[0], &axes[0], C.size_t(len(indices)), updates.c(), s.stream)
+	return s.own("scatter", rc, out, a, rows, positions, updates)
+}
+
 // Concatenate joins arrays along an axis.
 func (s *Scope) Concatenate(axis int, parts ...Array) Array {
 	if s.err != nil {

@@ -127,6 +127,14 @@ func (r *Runtime) Memory() (Memory, error) {
 	return Memory{Active: int64(active), Cache: int64(cache), Peak: int64(peak)}, nil
 }
 
+// ResetPeak starts Memory.Peak anew.
+func (r *Runtime) ResetPeak() error {
+	if rc := C.mlx_reset_peak_memory(); rc != 0 {
+		return newOpError("reset_peak_memory")
+	}
+	return nil
+}
+
 // ClearCache returns the allocator's unused buffers to the system.
 func (r *Runtime) ClearCache() error {
 	if rc := C.mlx_clear_cache(); rc != 0 {

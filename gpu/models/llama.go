@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"mlx-worker/gpu/cache"
 	"mlx-worker/gpu/mlx"
 	"mlx-worker/gpu/nn"
 	"mlx-worker/internal/fault"
@@ -22,7 +23,8 @@ type llamaConfig struct {
 	VocabSize        int      `json:"vocab_size"`
 	RMSNormEps       float32  `json:"rms_norm_eps"`
 	TieEmbeddings    *bool    `json:"tie_word_embeddings"` // nil: true, as in mlx-lm
-	LayerTypes       []string `json:"layer_types"`
+	LayerTypes       []string `json:"layer_types"`         // nil: all full_attention
+	SlidingWindow    int      `json:"sliding_window"`      // of layers of type sliding_attention
 }
 
 func (c *llamaConfig) complete() error {
@@ -49,16 +51,37 @@ func (c *llamaConfig) complete() error {
 	if c.RMSNormEps <= 0 {
 		return fault.New(fault.ModelLoad, "config.json: rms_norm_eps is %g, and must be positive", c.RMSNormEps)
 	}
-	if i := slices.IndexFunc(c.LayerTypes, func(t string) bool { return t != "full_attention" }); i >= 0 {
-		return fault.New(fault.ModelLoad, "config.json: layer_types has %q, and only full_attention is supported", c.LayerTypes[i])
+	return c.completeLayerTypes()
+}
+
+func (c *llamaConfig) completeLayerTypes() error {
+	if c.LayerTypes == nil {
+		c.LayerTypes = slices.Repeat([]string{fullAttention}, c.Layers)
+	}
+	if len(c.LayerTypes) != c.Layers {
+		return fault.New(fault.ModelLoad, "config.json: layer_types has %d entries for %d layers", len(c.LayerTypes), c.Layers)
+	}
+	for _, t := range c.LayerTypes {
+		switch {
+		case t != fullAttention && t != slidingAttention:
+			return fault.New(fault.ModelLoad, "config.json: layer_types has %q; accepted: %s, %s", t, fullAttention, slidingAttention)
+		case t == slidingAttention && c.SlidingWindow < 2:
+			return fault.New(fault.ModelLoad, "config.json: sliding_window is %d, and must be at least 2", c.SlidingWindow)
+		}
 	}
 	return nil
 }
+
+const (
+	fullAttention    = "full_attention"
+	slidingAttention = "sliding_attention"
+)
 
 type llama struct {
 	config    llamaConfig
 	embedding *nn.Embedding
 	layers    []llamaLayer
+	caches    []cache.Layer
 	norm      *nn.RMSNorm
 	head      nn.Linear
 }
@@ -92,6 +115,11 @@ func newLlama(b *nn.Builder) (Model, error) {
 			postNorm:  b.RMSNorm(path+".post_attention_layernorm", c.HiddenSize, c.RMSNormEps),
 			mlp:       b.SwiGLU(path+".mlp", c.HiddenSize, c.IntermediateSize),
 		})
+		layer := cache.Layer{}
+		if c.LayerTypes[i] == slidingAttention {
+			layer.Window = c.SlidingWindow
+		}
+		m.caches = append(m.caches, layer)
 	}
 	m.norm = b.RMSNorm("model.norm", c.HiddenSize, c.RMSNormEps)
 	if tied {
@@ -114,5 +142,5 @@ func (m *llama) Hidden(c *nn.Context, tokens mlx.Array) mlx.Array {
 }
 
 func (m *llama) Logits(s *mlx.Scope, hidden mlx.Array) mlx.Array { return m.head.Forward(s, hidden) }
-func (m *llama) Layers() int                                     { return m.config.Layers }
+func (m *llama) Caches() []cache.Layer                           { return m.caches }
 func (m *llama) VocabSize() int                                  { return m.config.VocabSize }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"mlx-worker/gpu/cache"
 	"mlx-worker/gpu/mlx"
 	"mlx-worker/gpu/nn"
 	"mlx-worker/internal/fault"
@@ -16,15 +17,15 @@ import (
 
 // Model is a decoder-only language model on a device.
 type Model interface {
-	// Hidden runs tokens, int32 [1, L], through the layers and extends the context's caches.
-	// It returns [1, L, hidden], normalised.
+	// Hidden runs the pass's tokens, int32 [1, T], through the layers and extends its caches. It
+	// returns [1, T, hidden], normalised.
 	Hidden(c *nn.Context, tokens mlx.Array) mlx.Array
 
-	// Logits projects hidden states [1, L, hidden] to [1, L, vocab].
+	// Logits projects hidden states [1, T, hidden] to [1, T, vocab].
 	Logits(s *mlx.Scope, hidden mlx.Array) mlx.Array
 
-	// Layers is the number of caches that Hidden wants.
-	Layers() int
+	// Caches says what the caches that Hidden extends keep, by layer.
+	Caches() []cache.Layer
 
 	// VocabSize is the last dimension of the logits.
 	VocabSize() int

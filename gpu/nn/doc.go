@@ -7,10 +7,12 @@ import (
 	"mlx-worker/gpu/mlx"
 )
 
-// Context is one forward pass: the scope its arrays belong to and the caches it extends.
+// Context is one forward pass: the scope its arrays belong to and the caches it extends. The
+// pass's tokens, [1, T], are folded: projections see them as one matrix of T rows, whichever
+// sequences they are of, and only attention takes them apart.
 type Context struct {
 	*mlx.Scope
-	Caches []*cache.KV // by layer
+	Pass *cache.Pass
 }
 
 // Policy says how a backend wants its weights.

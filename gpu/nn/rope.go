@@ -39,13 +39,22 @@ type RoPE struct {
 	freqs *mlx.Ref // nil unless scaled by frequency
 }
 
-// Forward rotates x, [B, heads, L, head_dim], whose first position is offset.
+// Forward rotates x, [B, heads, L, head_dim], whose first position is offset in every row.
 func (r *RoPE) Forward(s *mlx.Scope, x mlx.Array, offset int) mlx.Array {
+	return s.RoPE(x, r.parameters(), offset)
+}
+
+// ForwardAt is Forward with a first position for each row, int32 [B].
+func (r *RoPE) ForwardAt(s *mlx.Scope, x, offsets mlx.Array) mlx.Array {
+	return s.RoPEAt(x, r.parameters(), offsets)
+}
+
+func (r *RoPE) parameters() mlx.RoPE {
 	fixed := r.fixed
 	if r.freqs != nil {
 		fixed.Freqs = r.freqs.Array()
 	}
-	return s.RoPE(x, fixed, offset)
+	return fixed
 }
 
 // defaultTheta is the base of the original rotary embedding.

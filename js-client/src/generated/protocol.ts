@@ -131,37 +131,44 @@ export interface GenerateParams {
   /** Probability mass to sample from. Default: 1. Accepted: a number above 0, up to 1. */
   readonly top_p?: number | null | undefined;
   /**
-   * Number of likeliest tokens to sample from; 0: all. Default: 0. Accepted: an integer from 0 to 1000000.
+   * Number of likeliest tokens to sample from; 0, or the size of the vocabulary and above: all. Default: 0.
+   * Accepted: an integer from 0 to 1000000.
    */
   readonly top_k?: number | null | undefined;
   /** Least probability relative to the likeliest token. Default: 0. Accepted: a number from 0, below 1. */
   readonly min_p?: number | null | undefined;
   /**
-   * Probability of excluding the top choices. Default: 0. Accepted: a number from 0 to 1. Not offered by this
-   * build.
+   * Probability, at each token, of excluding the top choices but the least likely of them. End of text and
+   * line feed are never excluded. Default: 0. Accepted: a number from 0 to 1.
    */
   readonly xtc_probability?: number | null | undefined;
   /**
-   * Probability from which a token is a top choice; for xtc_probability. Default: 0.1. Accepted: a number
+   * Probability above which a token is a top choice; for xtc_probability. Default: 0.1. Accepted: a number
    * from 0 to 0.5.
    */
   readonly xtc_threshold?: number | null | undefined;
-  /** 1: none. Default: 1. Accepted: a number above 0, up to 10. Not offered by this build. */
+  /**
+   * Divides the logits, or multiplies those below 0, of tokens that occurred; 1: none. Default: 1. Accepted:
+   * a number above 0, up to 10.
+   */
   readonly repetition_penalty?: number | null | undefined;
-  /** Tokens that the penalties look back. Default: 20. Accepted: an integer from 0 to 10000000. */
+  /**
+   * Last tokens, of prompt and completion, that the three penalties look at; 0: none, which turns them off.
+   * Default: 20. Accepted: an integer from 0 to 10000000.
+   */
   readonly repetition_context_size?: number | null | undefined;
   /**
-   * Subtracted once for each token that occurred. Default: 0. Accepted: a number from -2 to 2. Not offered by
-   * this build.
+   * Subtracted once from the logit of each token that occurred. Default: 0. Accepted: a number from -2 to 2.
    */
   readonly presence_penalty?: number | null | undefined;
   /**
-   * Subtracted for each time that a token occurred. Default: 0. Accepted: a number from -2 to 2. Not offered
-   * by this build.
+   * Subtracted from the logit of a token for each time that it occurred. Default: 0. Accepted: a number from
+   * -2 to 2.
    */
   readonly frequency_penalty?: number | null | undefined;
   /**
-   * Added to the logits of token ids. Accepted: an object of numbers by token id. Not offered by this build.
+   * Added to the logits of tokens of the vocabulary, before the penalties. Accepted: an object of at most
+   * 1024 numbers from -100 to 100 by token id.
    */
   readonly logit_bias?: Readonly<Record<string, number>> | null | undefined;
   /**

@@ -1,0 +1,81 @@
+package batcher
+
+import (
+	"slices"
+	"time"
+)
+
+const (
+	// degradeSamples is the number of inter-token latencies of an evaluation.
+	degradeSamples = 100
+	// degradeAfter is how many evaluations in a row must agree.
+	degradeAfter = 3
+	// recoverBelow is the part of the latency target to be below for rows to come back.
+	recoverBelow = 0.75
+	// recoverIdle is the idle time after which nothing of the past counts.
+	recoverIdle = 10 * time.Second
+)
+
+// degrader halves the row limit while the latency target is missed for long, and doubles it
+// again when there is room. It acts where the tuner is off.
+type degrader struct {
+	most   int // rows that the configuration allows
+	target time.Duration
+
+	rows    int           // row limit
+	p99     time.Duration // of the latest evaluation; 0: none yet
+	samples []int64
+	over    int // evaluations in a row above the target
+	under   int // evaluations in a row with room
+}
+
+func newDegrader(rows int, target time.Duration) *degrader {
+	return &degrader{most: rows, target: target, rows: rows}
+}
+
+// observe takes an inter-token latency.
+func (d *degrader) observe(latency time.Duration) { d.samples = append(d.samples, int64(latency)) }
+
+// adjust evaluates if there are enough samples. It returns -1 if it lowered the row limit, +1
+// if it raised it, else 0.
+func (d *degrader) adjust() int {
+	if len(d.samples) < degradeSamples {
+		return 0
+	}
+	slices.Sort(d.samples)
+	d.p99 = percentile(d.samples, 0.99)
+	d.samples = d.samples[:0]
+	switch {
+	case d.p99 > d.target:
+		d.over, d.under = d.over+1, 0
+	case float64(d.p99) < recoverBelow*float64(d.target):
+		d.over, d.under = 0, d.under+1
+	default:
+		d.over, d.under = 0, 0
+	}
+	switch {
+	case d.over == degradeAfter:
+		return d.move(d.rows / 2)
+	case d.under == degradeAfter:
+		return d.move(d.rows * 2)
+	}
+	return 0
+}
+
+func (d *degrader) move(rows int) int {
+	before := d.rows
+	d.rows, d.over, d.under = min(max(rows, 1), d.most), 0, 0
+	switch {
+	case d.rows < before:
+		return -1
+	case d.rows > before:
+		return +1
+	}
+	return 0
+}
+
+// reset forgets the past and returns +1 if that raised the row limit.
+func (d *degrader) reset() int {
+	d.samples = d.samples[:0]
+	return d.move(d.most)
+}

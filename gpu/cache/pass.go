@@ -1,0 +1,153 @@
+package cache
+
+import "mlx-worker/gpu/mlx"
+
+// Pass is one forward pass over [1, T] tokens: one of every row of a batch, in the batch's order,
+// then chunks of prompts. Layers update their caches through it, each once and in order; Commit
+// ends it.
+type Pass struct {
+	scope  *mlx.Scope
+	spec   Spec
+	groups []*step
+	chunks []Chunk
+
+	rows      int
+	positions mlx.Array // int32 [rows], if they differ
+	masks     map[maskKey]mlx.Mask
+}
+
+// maskKey names a chunk's mask: layers of one window share it.
+type maskKey struct {
+	sequence *Sequence
+	window   int
+}
+
+// Chunk is the next N tokens of a sequence's prompt.
+type Chunk struct {
+	Sequence *Sequence
+	N        int
+}
+
+// NewPass begins a pass over the rows of batch, which may be nil, and over chunks. All rows have
+// room for a token (see Batch.Arrange).
+func NewPass(s *mlx.Scope, spec Spec, batch *Batch, chunks ...Chunk) *Pass {
+	p := &Pass{scope: s, spec: spec, chunks: chunks, masks: map[maskKey]mlx.Mask{}}
+	if batch == nil {
+		return p
+	}
+	for _, g := range batch.groups {
+		p.groups = append(p.groups, newStep(g, p.rows))
+		p.rows += len(g.rows)
+	}
+	p.positions = p.rowPositions()
+	return p
+}
+
+// Rows is the number of decoding rows.
+func (p *Pass) Rows() int { return p.rows }
+
+// Positions returns the positions of the rows' tokens, int32 [Rows], or, if they are all equal, a
+// null array and that position.
+func (p *Pass) Positions() (each mlx.Array, all int) {
+	if p.rows == 0 {
+		return mlx.Array{}, 0
+	}
+	return p.positions, p.groups[0].group.rows[0].length
+}
+
+func (p *Pass) rowPositions() mlx.Array {
+	var all []int32
+	equal := true
+	for _, st := range p.groups {
+		for _, r := range st.group.rows {
+			all = append(all, int32(r.length))
+			equal = equal && all[0] == int32(r.length)
+		}
+	}
+	if equal {
+		return mlx.Array{}
+	}
+	return p.scope.Int32s(all, len(all))
+}
+
+// Segment is a part of the pass whose tokens attend alike: the rows of one capacity, [rows,
+// heads, 1, head_dim], or one chunk, [1, heads, n, head_dim].
+type Segment struct {
+	First, Tokens int  // its place in the pass's T tokens
+	Decode        bool // rows of one token each
+	Offset        int  // of a chunk: the position of its first token
+
+	pass  *Pass
+	step  *step
+	chunk Chunk
+}
+
+// Segments lists the parts in the order of their tokens.
+func (p *Pass) Segments() []Segment {
+	var out []Segment
+	for _, st := range p.groups {
+		out = append(out, Segment{First: st.first, Tokens: len(st.group.rows), Decode: true, pass: p, step: st})
+	}
+	first := p.rows
+	for _, c := range p.chunks {
+		out = append(out, Segment{First: first, Tokens: c.N, Offset: c.Sequence.length, pass: p, chunk: c})
+		first += c.N
+	}
+	return out
+}
+
+// Update appends keys and values, [rows or 1, kv_heads, n, head_dim], to a layer's cache. It
+// returns all that the segment's queries may see, as arrays of the pass's scope, and the mask.
+func (g Segment) Update(layer int, keys, values mlx.Array) (allKeys, allValues mlx.Array, mask mlx.Mask) {
+	var seen kv
+	if g.Decode {
+		seen, mask = g.step.update(g.pass.scope, layer, g.pass.spec.Layers[layer], kv{keys, values})
+	} else {
+		q := g.chunk.Sequence
+		seen = q.append(g.pass.scope, layer, kv{keys, values}, q.spec.CapacityFor(q.length+g.chunk.N+1))
+		mask = g.pass.chunkMask(g.chunk, g.pass.spec.Layers[layer].Window)
+	}
+	return seen.keys, seen.values, mask
+}
+
+// Commit counts the pass's tokens as cached, after the pass was built.
+func (p *Pass) Commit() {
+	for _, st := range p.groups {
+		for _, r := range st.group.rows {
+			r.length++
+		}
+	}
+	for _, c := range p.chunks {
+		c.Sequence.length += c.N
+		c.Sequence.capacity = p.spec.CapacityFor(c.Sequence.length + 1)
+	}
+}
+
+func (p *Pass) chunkMask(c Chunk, window int) mlx.Mask {
+	key := maskKey{c.Sequence, window}
+	mask, built := p.masks[key]
+	if !built {
+		mask = newChunkMask(p.scope, window, c.Sequence.length, c.N)
+		p.masks[key] = mask
+	}
+	return mask
+}
+
+// newChunkMask is for n queries after offset positions, of which a window keeps window-1.
+func newChunkMask(s *mlx.Scope, window, offset, n int) mlx.Mask {
+	before := offset
+	if window > 0 {
+		before = min(offset, window-1)
+	}
+	if n == 1 { // what is kept is what it sees
+		return mlx.Mask{}
+	}
+	if window == 0 || before+n <= window {
+		return mlx.Mask{Causal: true}
+	}
+	queries := s.Reshape(s.Arange(float64(before), float64(before+n), 1, mlx.Int32), n, 1)
+	distance := s.Subtract(queries, s.Arange(0, float64(before+n), 1, mlx.Int32))
+	notLater := s.GreaterEqual(distance, s.Int32s([]int32{0}, 1))
+	inWindow := s.Less(distance, s.Int32s([]int32{int32(window)}, 1))
+	return mlx.Mask{Visible: s.LogicalAnd(notLater, inWindow)}
+}
