@@ -2,7 +2,6 @@ package gpu_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -15,8 +14,10 @@ import (
 
 // job is a sequence of a random schedule.
 type job struct {
+	label  string
 	prompt []int32
 	tokens int
+	chunk  int // prompt tokens of a chunk; 0: random
 	opts   batcher.SequenceOptions
 
 	sequence  batcher.Sequence
@@ -98,7 +99,10 @@ func runTogether(t *testing.T, engine *gpu.Engine, r *rand.Rand, jobs []*job, ah
 				f.rows = append(f.rows, j)
 				j.started++
 			case j.left > 0 && r.IntN(2) == 0:
-				n := 1 + r.IntN(j.left)
+				n := min(j.chunk, j.left)
+				if j.chunk == 0 {
+					n = 1 + r.IntN(j.left)
+				}
 				rows = append(rows, batcher.Row{Sequence: j.sequence, PromptTokens: n})
 				f.rows = append(f.rows, nil)
 				j.left -= n
@@ -161,7 +165,7 @@ func TestBatchEqualsSingleRuns(t *testing.T) {
 		for ahead := range 2 {
 			t.Run(fmt.Sprintf("%s, %d ahead", name, ahead), func(t *testing.T) {
 				dir := t.TempDir()
-				writeTinyModel(t, dir, json.RawMessage(config), 7)
+				writeTinyLlama(t, dir, config, 7)
 				engine := newEngine(t, gpu.Config{DenseWeights: "off"})
 				info := loadModel(t, engine, dir)
 				r := rand.New(rand.NewPCG(uint64(ahead), 3))

@@ -95,7 +95,7 @@ const tinyConfig = `{"model_type":"llama","hidden_size":64,"num_hidden_layers":2
 func tinyModel(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	writeTinyModel(t, dir, json.RawMessage(tinyConfig), 1)
+	writeTinyLlama(t, dir, tinyConfig, 1)
 	return dir
 }
 
@@ -280,7 +280,7 @@ func TestLoadFailuresFreeEverything(t *testing.T) {
 	engine := newEngine(t, gpu.Config{})
 	change := func(old, new string) string {
 		dir := t.TempDir()
-		writeTinyModel(t, dir, json.RawMessage(tinyConfig), 1)
+		writeTinyLlama(t, dir, tinyConfig, 1)
 		config := strings.Replace(tinyConfig, old, new, 1)
 		if config == tinyConfig {
 			t.Fatalf("the configuration has no %s", old)
@@ -292,7 +292,7 @@ func TestLoadFailuresFreeEverything(t *testing.T) {
 	}
 	for name, test := range map[string]struct{ path, says string }{
 		"missing path":         {filepath.Join(t.TempDir(), "none"), "no such file"},
-		"unknown architecture": {change(`"llama"`, `"mamba9"`), `unknown architecture "mamba9"; accepted: llama`},
+		"unknown architecture": {change(`"llama"`, `"mamba9"`), `unknown architecture "mamba9"; accepted: iquestcoder, llama`},
 		"more layers":          {change(`"num_hidden_layers":2`, `"num_hidden_layers":3`), "tensors are missing: model.layers.2."},
 		"fewer layers":         {change(`"num_hidden_layers":2`, `"num_hidden_layers":1`), "tensors do not belong to a llama model: model.layers.1."},
 		"another width":        {change(`"intermediate_size":96`, `"intermediate_size":64`), "has shape [96 64], and the configuration says [64 64]"},
@@ -300,7 +300,7 @@ func TestLoadFailuresFreeEverything(t *testing.T) {
 		"sliding layers":       {change(`"vocab_size"`, `"layer_types":["full_attention","linear_attention"],"vocab_size"`), `layer_types has "linear_attention"; accepted: full_attention, sliding_attention`},
 		"no window":            {change(`"vocab_size"`, `"layer_types":["full_attention","sliding_attention"],"vocab_size"`), "sliding_window is 0"},
 		"too few layer types":  {change(`"vocab_size"`, `"layer_types":["full_attention"],"vocab_size"`), "layer_types has 1 entries for 2 layers"},
-		"unknown rope":         {change(`"vocab_size"`, `"rope_scaling":{"rope_type":"yarn"},"vocab_size"`), `rope type "yarn" is not supported`},
+		"unknown rope":         {change(`"vocab_size"`, `"rope_scaling":{"rope_type":"spiral"},"vocab_size"`), `rope type "spiral" is not supported`},
 	} {
 		_, err := engine.Load(context.Background(), batcher.LoadRequest{ModelID: modelID, Path: test.path}, nil)
 		if !fault.Is(err, fault.ModelLoad) || !strings.Contains(err.Error(), test.says) {

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,20 +21,38 @@ import (
 	"mlx-worker/internal/safetensors/safetensorstest"
 )
 
-// tinyModels is parity/tiny_models.json: what mlx-lm computes for models whose weights are a
-// function of their names. parity/make_tiny_goldens.py writes it.
-type tinyModels struct {
-	Seed          uint64 `json:"seed"`
-	PrefillTokens int    `json:"prefill_tokens"`
-	Cases         map[string]struct {
-		Config json.RawMessage `json:"config"`
-		Runs   map[string]struct {
-			Prompt   []int32   `json:"prompt"`
-			Tokens   []int32   `json:"tokens"`
-			Margins  []float64 `json:"margins"`
-			LogProbs []float64 `json:"logprobs"` // of the tokens
-		} `json:"runs"`
-	} `json:"cases"`
+// tinyCase is a file of parity/tiny: what mlx-lm computes for a model whose weights are a
+// function of their names. parity/make_tiny_goldens.py writes them.
+type tinyCase struct {
+	Seed          uint64            `json:"seed"`
+	Rules         []tinyRule        `json:"rules"`
+	PrefillTokens int               `json:"prefill_tokens"`
+	Config        json.RawMessage   `json:"config"`
+	Parameters    map[string][]int  `json:"parameters"` // shapes, before quantisation
+	Formats       map[string]format `json:"formats"`    // of quantised layers, by path
+	Runs          map[string]struct {
+		Prompt   []int32   `json:"prompt"`
+		Tokens   []int32   `json:"tokens"`
+		Margins  []float64 `json:"margins"`
+		LogProbs []float64 `json:"logprobs"` // of the tokens
+	} `json:"runs"`
+}
+
+// format is how a layer is quantised.
+type format struct {
+	GroupSize int           `json:"group_size"`
+	Bits      int           `json:"bits"`
+	Mode      mlx.QuantMode `json:"mode"`
+}
+
+// tinyRule makes the parameters whose name has a part: around center, in a range of width.
+type tinyRule struct {
+	part          string
+	center, width float32
+}
+
+func (r *tinyRule) UnmarshalJSON(data []byte) error {
+	return json.Unmarshal(data, &[]any{&r.part, &r.center, &r.width})
 }
 
 // The parity rule for float32: tokens must agree up to the first step at which the reference's
@@ -46,100 +65,89 @@ const (
 // minComparedSteps keeps the margin rule from excusing a whole run.
 const minComparedSteps = 8
 
+func readTinyModels(t *testing.T) map[string]tinyCase {
+	t.Helper()
+	files, err := filepath.Glob("../parity/tiny/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files in parity/tiny: %v", err)
+	}
+	models := map[string]tinyCase{}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m tinyCase
+		if err := json.Unmarshal(raw, &m); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		models[strings.TrimSuffix(filepath.Base(file), ".json")] = m
+	}
+	return models
+}
+
+// TestTinyModelsEqualMLXLM compares every case alone and its prompts as a batch, with quantised
+// weights as they are and dense.
 func TestTinyModelsEqualMLXLM(t *testing.T) {
-	raw, err := os.ReadFile("../parity/tiny_models.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var golden tinyModels
-	if err := json.Unmarshal(raw, &golden); err != nil {
-		t.Fatal(err)
-	}
-	for name, c := range golden.Cases {
+	for name, m := range readTinyModels(t) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			writeTinyModel(t, dir, c.Config, golden.Seed)
-			for _, dense := range []string{"on", "off"} {
+			m.write(t, dir)
+			policies := []string{"off"}
+			if len(m.Formats) > 0 {
+				policies = append(policies, "on")
+			}
+			for _, dense := range policies {
 				engine := newEngine(t, gpu.Config{DenseWeights: dense})
 				loadModel(t, engine, dir)
-				for label, run := range c.Runs {
-					greedy := generate(t, engine, run.Prompt, len(run.Tokens), golden.PrefillTokens, batcher.SequenceOptions{})
-					scored := generate(t, engine, run.Prompt, len(run.Tokens), golden.PrefillTokens, batcher.SequenceOptions{LogProbs: true})
-					compared := 0
-					for i, want := range run.Tokens {
-						if run.Margins[i] < marginFP32 {
-							break
-						}
-						compared++
-						if greedy[i].Token != want || scored[i].Token != want {
-							t.Fatalf("dense weights %s, prompt %q: token %d is %d and %d, want %d (margin %g)",
-								dense, label, i, greedy[i].Token, scored[i].Token, want, run.Margins[i])
-						}
-						if off := math.Abs(float64(scored[i].LogProb) - run.LogProbs[i]); off > toleranceFP32*math.Max(1, math.Abs(run.LogProbs[i])) {
-							t.Fatalf("dense weights %s, prompt %q: log-probability %d is %g, want %g", dense, label, i, scored[i].LogProb, run.LogProbs[i])
-						}
-					}
-					if compared < minComparedSteps {
-						t.Errorf("prompt %q: only %d of %d steps have a margin to compare by", label, compared, len(run.Tokens))
-					}
+				var jobs []*job
+				for label, run := range m.Runs {
+					greedy := generate(t, engine, run.Prompt, len(run.Tokens), m.PrefillTokens, batcher.SequenceOptions{})
+					scored := generate(t, engine, run.Prompt, len(run.Tokens), m.PrefillTokens, batcher.SequenceOptions{LogProbs: true})
+					m.judge(t, dense, label, greedy, false)
+					m.judge(t, dense, label, scored, true)
+					jobs = append(jobs, &job{label: label, prompt: run.Prompt, tokens: len(run.Tokens), chunk: m.PrefillTokens})
+				}
+				runTogether(t, engine, rand.New(rand.NewPCG(1, 1)), jobs, 0, func(*job) bool { return false })
+				for _, j := range jobs {
+					m.judge(t, dense, j.label+" in a batch", j.completed, false)
 				}
 			}
 		})
 	}
 }
 
-// tinyWeights lists the parameters of a llama checkpoint of the configuration.
-func tinyWeights(config json.RawMessage) map[string][]int {
-	var c struct {
-		Hidden  int   `json:"hidden_size"`
-		Layers  int   `json:"num_hidden_layers"`
-		Inner   int   `json:"intermediate_size"`
-		Heads   int   `json:"num_attention_heads"`
-		KVHeads int   `json:"num_key_value_heads"`
-		HeadDim int   `json:"head_dim"`
-		Vocab   int   `json:"vocab_size"`
-		Tied    *bool `json:"tie_word_embeddings"`
-		Bias    bool  `json:"attention_bias"`
-		MLPBias bool  `json:"mlp_bias"`
-	}
-	if err := json.Unmarshal(config, &c); err != nil {
-		panic(err)
-	}
-	if c.HeadDim == 0 {
-		c.HeadDim = c.Hidden / c.Heads
-	}
-	w := map[string][]int{"model.embed_tokens.weight": {c.Vocab, c.Hidden}, "model.norm.weight": {c.Hidden}}
-	if c.Tied != nil && !*c.Tied {
-		w["lm_head.weight"] = []int{c.Vocab, c.Hidden}
-	}
-	linear := func(path string, out, in int, bias bool) {
-		w[path+".weight"] = []int{out, in}
-		if bias {
-			w[path+".bias"] = []int{out}
+func (m *tinyCase) judge(t *testing.T, dense, label string, got []batcher.StepResult, scored bool) {
+	t.Helper()
+	run := m.Runs[strings.TrimSuffix(label, " in a batch")]
+	compared := 0
+	for i, want := range run.Tokens {
+		if run.Margins[i] < marginFP32 {
+			break
+		}
+		compared++
+		if got[i].Token != want {
+			t.Errorf("dense weights %s, prompt %q: token %d is %d, want %d (margin %g)", dense, label, i, got[i].Token, want, run.Margins[i])
+			return
+		}
+		if off := math.Abs(float64(got[i].LogProb) - run.LogProbs[i]); scored && off > toleranceFP32*math.Max(1, math.Abs(run.LogProbs[i])) {
+			t.Errorf("dense weights %s, prompt %q: log-probability %d is %g, want %g", dense, label, i, got[i].LogProb, run.LogProbs[i])
+			return
 		}
 	}
-	for i := range c.Layers {
-		path := fmt.Sprintf("model.layers.%d.", i)
-		w[path+"input_layernorm.weight"] = []int{c.Hidden}
-		w[path+"post_attention_layernorm.weight"] = []int{c.Hidden}
-		linear(path+"self_attn.q_proj", c.Heads*c.HeadDim, c.Hidden, c.Bias)
-		linear(path+"self_attn.k_proj", c.KVHeads*c.HeadDim, c.Hidden, c.Bias)
-		linear(path+"self_attn.v_proj", c.KVHeads*c.HeadDim, c.Hidden, c.Bias)
-		linear(path+"self_attn.o_proj", c.Hidden, c.Heads*c.HeadDim, c.Bias)
-		linear(path+"mlp.gate_proj", c.Inner, c.Hidden, c.MLPBias)
-		linear(path+"mlp.up_proj", c.Inner, c.Hidden, c.MLPBias)
-		linear(path+"mlp.down_proj", c.Hidden, c.Inner, c.MLPBias)
+	if compared < minComparedSteps {
+		t.Errorf("prompt %q: only %d of %d steps have a margin to compare by", label, compared, len(run.Tokens))
 	}
-	return w
 }
 
-// tinyValues is `values` of make_tiny_goldens.py.
-func tinyValues(name string, shape []int, seed uint64) []float32 {
+// values is `values` of make_tiny_goldens.py.
+func (m *tinyCase) values(name string) []float32 {
 	count := 1
-	for _, d := range shape {
+	for _, d := range m.Parameters[name] {
 		count *= d
 	}
-	key := uint64(crc32.ChecksumIEEE([]byte(name)))<<32 + seed
+	rule := m.Rules[slices.IndexFunc(m.Rules, func(r tinyRule) bool { return strings.Contains(name, r.part) })]
+	key := uint64(crc32.ChecksumIEEE([]byte(name)))<<32 + m.Seed
 	out := make([]float32, count)
 	for i := range out {
 		x := key + uint64(i) + 0x9e3779b97f4a7c15
@@ -147,47 +155,24 @@ func tinyValues(name string, shape []int, seed uint64) []float32 {
 		x = (x ^ (x >> 27)) * 0x94d049bb133111eb
 		x ^= x >> 31
 		u := float32(x>>40)/(1<<24) - 0.5
-		switch {
-		case strings.Contains(name, "norm"):
-			u = u*0.25 + 1
-		case strings.Contains(name, "embed"):
-			u *= 0.25
-		}
-		out[i] = u
+		out[i] = float32(u*rule.width) + rule.center // two roundings, as NumPy does
 	}
 	return out
 }
 
-func float32Tensor(name string, shape []int, values []float32) safetensorstest.Tensor {
-	data := make([]byte, 0, 4*len(values))
-	for _, v := range values {
-		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
-	}
-	return safetensorstest.Tensor{Name: name, DType: "F32", Shape: shape, Data: data}
-}
-
-// writeTinyModel writes a folder as mlx_lm.convert would: in two shards with an index, and
-// quantised where the configuration says so.
-func writeTinyModel(t *testing.T, dir string, config json.RawMessage, seed uint64) {
+// write makes a folder as mlx_lm.convert does: in two shards with an index, and quantised where
+// the case says so.
+func (m *tinyCase) write(t *testing.T, dir string) {
 	t.Helper()
-	var c struct {
-		Quantization map[string]json.RawMessage `json:"quantization"`
-	}
-	if err := json.Unmarshal(config, &c); err != nil {
-		t.Fatal(err)
-	}
 	var tensors []safetensorstest.Tensor
-	weights := tinyWeights(config)
-	for _, name := range slices.Sorted(maps.Keys(weights)) {
-		shape := weights[name]
-		values := tinyValues(name, shape, seed)
-		path, isWeight := strings.CutSuffix(name, ".weight")
-		group, bits := quantizationOf(t, c.Quantization, path)
-		if !isWeight || len(shape) != 2 || bits == 0 {
-			tensors = append(tensors, float32Tensor(name, shape, values))
+	for _, name := range slices.Sorted(maps.Keys(m.Parameters)) {
+		path, _ := strings.CutSuffix(name, ".weight")
+		values, shape := m.values(name), m.Parameters[name]
+		if f, quantised := m.Formats[path]; quantised && path != name {
+			tensors = append(tensors, quantise(t, path, values, shape, f)...)
 			continue
 		}
-		tensors = append(tensors, quantise(t, path, values, shape, group, bits)...)
+		tensors = append(tensors, float32Tensor(name, shape, values))
 	}
 	shards := map[string][]safetensorstest.Tensor{
 		"model-00001-of-00002.safetensors": tensors[:len(tensors)/2],
@@ -201,76 +186,72 @@ func writeTinyModel(t *testing.T, dir string, config json.RawMessage, seed uint6
 		}
 	}
 	writeJSON(t, filepath.Join(dir, "model.safetensors.index.json"), map[string]any{"weight_map": weightMap})
-	writeJSON(t, filepath.Join(dir, "config.json"), config)
+	writeJSON(t, filepath.Join(dir, "config.json"), m.Config)
 }
 
-func quantizationOf(t *testing.T, q map[string]json.RawMessage, path string) (group, bits int) {
+func float32Tensor(name string, shape []int, values []float32) safetensorstest.Tensor {
+	data := make([]byte, 0, 4*len(values))
+	for _, v := range values {
+		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+	}
+	return safetensorstest.Tensor{Name: name, DType: "F32", Shape: shape, Data: data}
+}
+
+// quantise gives the tensors of a quantised matrix, or of a stack of them, computed by MLX.
+func quantise(t *testing.T, path string, values []float32, shape []int, f format) []safetensorstest.Tensor {
 	t.Helper()
-	if q == nil {
-		return 0, 0
-	}
-	var spec struct {
-		Group int `json:"group_size"`
-		Bits  int `json:"bits"`
-	}
-	body, ok := q[path]
-	if ok && string(body) == "false" {
-		return 0, 0
-	}
-	if !ok {
-		var err error
-		if body, err = json.Marshal(q); err != nil {
-			t.Fatal(err)
+	var tensors []safetensorstest.Tensor
+	add := func(stream mlx.Stream, suffix string, a mlx.Array) error {
+		tensor := safetensorstest.Tensor{Name: path + suffix, Shape: a.Shape()}
+		switch a.DType() {
+		case mlx.Float32:
+			read, err := mlx.ReadFloat32s(stream, a)
+			if err != nil {
+				return err
+			}
+			tensor = float32Tensor(tensor.Name, tensor.Shape, read)
+		case mlx.Uint32:
+			read, err := mlx.ReadUint32s(stream, a)
+			if err != nil {
+				return err
+			}
+			tensor.DType = "U32"
+			for _, v := range read {
+				tensor.Data = binary.LittleEndian.AppendUint32(tensor.Data, v)
+			}
+		default: // scales of 8 bits
+			read, err := mlx.ReadInt32s(stream, a)
+			if err != nil {
+				return err
+			}
+			tensor.DType = "U8"
+			for _, v := range read {
+				tensor.Data = append(tensor.Data, byte(v))
+			}
 		}
+		tensors = append(tensors, tensor)
+		return nil
 	}
-	if err := json.Unmarshal(body, &spec); err != nil {
-		t.Fatal(err)
-	}
-	return spec.Group, spec.Bits
-}
-
-// quantise gives the three tensors of a quantised matrix, computed by MLX.
-func quantise(t *testing.T, path string, values []float32, shape []int, group, bits int) []safetensorstest.Tensor {
-	t.Helper()
-	var packed []uint32
-	var scales, biases []float32
 	mlxtest.Run(t, func(stream mlx.Stream) error {
-		var parts [3]*mlx.Ref
+		var parts [3]mlx.Ref
 		err := mlx.Build(stream, func(s *mlx.Scope) error {
-			q := s.Quantize(s.Float32s(values, shape...), group, bits, mlx.Affine)
+			q := s.Quantize(s.Float32s(values, shape...), f.GroupSize, f.Bits, f.Mode)
 			for i, a := range []mlx.Array{q.Weight, q.Scales, q.Biases} {
-				var err error
-				if parts[i], err = s.Keep(a); err != nil {
-					return err
+				if !a.IsNull() {
+					parts[i].Set(s, a)
 				}
 			}
 			return nil
 		})
-		if err != nil {
-			return err
-		}
-		if packed, err = mlx.ReadUint32s(stream, parts[0].Array()); err != nil {
-			return err
-		}
-		if scales, err = mlx.ReadFloat32s(stream, parts[1].Array()); err != nil {
-			return err
-		}
-		biases, err = mlx.ReadFloat32s(stream, parts[2].Array())
-		for _, p := range parts {
-			p.Free()
+		for i, suffix := range []string{".weight", ".scales", ".biases"} {
+			if err == nil && !parts[i].Array().IsNull() {
+				err = add(stream, suffix, parts[i].Array())
+			}
+			parts[i].Free()
 		}
 		return err
 	})
-	data := make([]byte, 0, 4*len(packed))
-	for _, v := range packed {
-		data = binary.LittleEndian.AppendUint32(data, v)
-	}
-	groups := []int{shape[0], shape[1] / group}
-	return []safetensorstest.Tensor{
-		{Name: path + ".weight", DType: "U32", Shape: []int{shape[0], shape[1] * bits / 32}, Data: data},
-		float32Tensor(path+".scales", groups, scales),
-		float32Tensor(path+".biases", groups, biases),
-	}
+	return tensors
 }
 
 func writeJSON(t *testing.T, path string, value any) {
@@ -282,4 +263,58 @@ func writeJSON(t *testing.T, path string, value any) {
 	if err := os.WriteFile(path, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// writeTinyLlama writes a llama of the configuration.
+func writeTinyLlama(t *testing.T, dir string, config string, seed uint64) {
+	t.Helper()
+	m := tinyCase{
+		Seed: seed, Config: json.RawMessage(config), Parameters: tinyLlamaParameters(t, config), Formats: map[string]format{},
+		Rules: []tinyRule{{"norm", 1, 0.25}, {"embed", 0, 0.25}, {"", 0, 1}},
+	}
+	var c struct {
+		Quantization *format `json:"quantization"`
+	}
+	if err := json.Unmarshal([]byte(config), &c); err != nil {
+		t.Fatal(err)
+	}
+	if c.Quantization != nil {
+		c.Quantization.Mode = mlx.Affine
+		for name, shape := range m.Parameters {
+			if len(shape) == 2 {
+				m.Formats[strings.TrimSuffix(name, ".weight")] = *c.Quantization
+			}
+		}
+	}
+	m.write(t, dir)
+}
+
+// tinyLlamaParameters lists the parameters of a llama with a tied head and without biases.
+func tinyLlamaParameters(t *testing.T, config string) map[string][]int {
+	t.Helper()
+	var c struct {
+		Hidden  int `json:"hidden_size"`
+		Layers  int `json:"num_hidden_layers"`
+		Inner   int `json:"intermediate_size"`
+		Heads   int `json:"num_attention_heads"`
+		KVHeads int `json:"num_key_value_heads"`
+		Vocab   int `json:"vocab_size"`
+	}
+	if err := json.Unmarshal([]byte(config), &c); err != nil {
+		t.Fatal(err)
+	}
+	keys := c.Hidden / c.Heads * c.KVHeads
+	w := map[string][]int{"model.embed_tokens.weight": {c.Vocab, c.Hidden}, "model.norm.weight": {c.Hidden}}
+	for i := range c.Layers {
+		path := fmt.Sprintf("model.layers.%d.", i)
+		for name, shape := range map[string][]int{
+			"input_layernorm": {c.Hidden}, "post_attention_layernorm": {c.Hidden},
+			"self_attn.q_proj": {c.Hidden, c.Hidden}, "self_attn.k_proj": {keys, c.Hidden},
+			"self_attn.v_proj": {keys, c.Hidden}, "self_attn.o_proj": {c.Hidden, c.Hidden},
+			"mlp.gate_proj": {c.Inner, c.Hidden}, "mlp.up_proj": {c.Inner, c.Hidden}, "mlp.down_proj": {c.Hidden, c.Inner},
+		} {
+			w[path+name+".weight"] = shape
+		}
+	}
+	return w
 }

@@ -1,103 +1,45 @@
-"""Writes tiny_models.json: what mlx-lm computes for tiny models with made-up weights.
+"""Writes tiny/*.json: what mlx-lm computes for tiny models with made-up weights.
 
-Every weight is a function of its name and position (see `values`), which the Go test
-computes again, so no weight file is committed. Run it with the environment of the baseline:
+Every weight is a function of its name and position (see `values`), which the Go test computes
+again, so no weight file is committed. Run it with the environment of the baseline:
 
-    .deps/baseline/venv/bin/python parity/make_tiny_goldens.py
+    .deps/baseline/venv/bin/python parity/make_tiny_goldens.py [beginning of case names...]
+
+Cases are in `cases/`. A dynamic rope cannot be compared beyond its trained length, see run.
 """
 
 import json
+import pkgutil
+import sys
 import zlib
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
 from mlx import nn
 from mlx.utils import tree_flatten
 from mlx_lm.models.cache import make_prompt_cache
+from mlx_lm.utils import MODEL_REMAPPING
 
-SEED = 1
+import cases
+from cases import Case
+
 STEPS = 24
 PREFILL = 8  # tokens a chunk, so that prompts cross chunks
-
-BASE = {
-    "hidden_size": 64,
-    "num_hidden_layers": 2,
-    "intermediate_size": 96,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "rms_norm_eps": 1e-5,
-    "vocab_size": 160,
-    "max_position_embeddings": 512,
-}
-LLAMA3_ROPE = {
-    "rope_type": "llama3",
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 64,
-}
-Q4 = {"group_size": 32, "bits": 4}
-CASES = {
-    "llama": {"model_type": "llama"},
-    "llama-no-gqa-untied": {
-        "model_type": "llama",
-        "num_key_value_heads": 4,
-        "tie_word_embeddings": False,
-    },
-    "llama-attention-bias": {"model_type": "llama", "attention_bias": True},
-    "llama-mlp-bias": {"model_type": "llama", "mlp_bias": True},
-    "llama-head-dim": {"model_type": "llama", "head_dim": 32},
-    "llama-rope-traditional": {"model_type": "llama", "rope_traditional": True},
-    "llama-rope-linear": {
-        "model_type": "llama",
-        "rope_scaling": {"type": "linear", "factor": 2.0},
-    },
-    "llama-rope-llama3": {
-        "model_type": "llama",
-        "rope_theta": 500000.0,
-        "rope_scaling": LLAMA3_ROPE,
-    },
-    # mlx-lm does not read rope_parameters, so it is given the same in the older form.
-    "llama-rope-parameters": {
-        "model_type": "llama",
-        "rope_theta": 500000.0,
-        "rope_scaling": LLAMA3_ROPE,
-    },
-    "mistral": {
-        "model_type": "mistral",
-        "rope_theta": 1000000.0,
-        "sliding_window": 4096,
-        "tie_word_embeddings": False,
-    },
-    "llama-sliding-window": {
-        "model_type": "llama",
-        "num_hidden_layers": 3,
-        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
-        "sliding_window": 8,
-    },
-    "llama-4bit": {"model_type": "llama", "quantization": Q4},
-    "llama-8bit-group64": {
-        "model_type": "llama",
-        "quantization": {"group_size": 64, "bits": 8},
-        "intermediate_size": 128,
-    },
-    "llama-mixed-bits": {
-        "model_type": "llama",
-        "tie_word_embeddings": False,
-        "quantization": Q4
-        | {
-            "model.embed_tokens": {"group_size": 32, "bits": 8},
-            "model.layers.1.mlp.down_proj": {"group_size": 32, "bits": 6},
-            "model.layers.0.self_attn.v_proj": False,
-        },
-    },
-}
-STORED = {
-    "llama-rope-parameters": {"rope_parameters": LLAMA3_ROPE | {"rope_theta": 500000.0}}
-}
 PROMPTS = {"short": 3, "chunks": 21}
+
+_gather_qmm = mx.gather_qmm
+
+
+def _without_global_scale(*args: Any, global_scale: None = None, **kwargs: Any) -> mx.array:
+    """mlx-lm 0.32.2 passes an argument that MLX 0.32.2 does not have."""
+    assert global_scale is None
+    return _gather_qmm(*args, **kwargs)
+
+
+mx.gather_qmm = _without_global_scale
 
 
 def uniform(key: int, count: int) -> np.ndarray:
@@ -108,44 +50,43 @@ def uniform(key: int, count: int) -> np.ndarray:
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         x ^= x >> np.uint64(31)
-    return (x >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24) - np.float32(
-        0.5
-    )
+    return (x >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24) - np.float32(0.5)
 
 
-def values(name: str, shape: tuple[int, ...]) -> mx.array:
-    """Norms are near 1. Embeddings are small, so that a tied head does not echo its input."""
-    u = uniform((zlib.crc32(name.encode()) << 32) + SEED, int(np.prod(shape))).reshape(
-        shape
-    )
-    if "norm" in name:
-        return mx.array(u * np.float32(0.25) + np.float32(1))
-    return mx.array(u * np.float32(0.25 if "embed" in name else 1))
+def values(case: Case, name: str, shape: tuple[int, ...]) -> mx.array:
+    """The parameter of that name, by the first rule that fits."""
+    u = uniform((zlib.crc32(name.encode()) << 32) + case.seed, int(np.prod(shape))).reshape(shape)
+    _, center, width = next(rule for rule in case.rules if rule[0] in name)
+    return mx.array(u * np.float32(width) + np.float32(center))
 
 
-def build(config: dict) -> nn.Module:
-    family = import_module(
-        "mlx_lm.models.llama"
-        if config["model_type"] == "mistral"
-        else f"mlx_lm.models.{config['model_type']}"
-    )
-    model = family.Model(family.ModelArgs.from_dict(config))
-    model.load_weights(
-        [(name, values(name, w.shape)) for name, w in tree_flatten(model.parameters())]
-    )
-    if q := config.get("quantization"):
+def build(case: Case) -> tuple[nn.Module, dict, dict]:
+    """The model, the shapes of its parameters before quantisation, and the format of each quantised layer."""
+    model_type = case.config["model_type"]
+    family = import_module("mlx_lm.models." + MODEL_REMAPPING.get(model_type, model_type))
+    model = family.Model(family.ModelArgs.from_dict(case.config))
+    shapes = {name: w.shape for name, w in tree_flatten(model.parameters())}
+    model.load_weights([(name, values(case, name, shape)) for name, shape in shapes.items()])
+    formats: dict[str, dict] = {}
+    if q := case.config.get("quantization"):
+        own = getattr(model, "quant_predicate", None)
 
-        def layer(path: str, module: nn.Module):
+        def layer(path: str, module: nn.Module) -> bool | dict:
             if not hasattr(module, "to_quantized"):
                 return False
-            return q.get(path, True)
+            use = q.get(path, own(path, module) if own else True)
+            if use:
+                default = {"group_size": q["group_size"], "bits": q["bits"], "mode": q.get("mode", "affine")}
+                formats[path] = default | (use if isinstance(use, dict) else {})
+            return use
 
-        nn.quantize(model, q["group_size"], q["bits"], class_predicate=layer)
+        nn.quantize(model, q["group_size"], q["bits"], mode=q.get("mode", "affine"), class_predicate=layer)
     mx.eval(model.parameters())
-    return model
+    return model, shapes, formats
 
 
 def run(model: nn.Module, prompt: list[int]) -> dict:
+    """Greedy tokens with the margin between the two best logits and the log-probability at each step."""
     cache = make_prompt_cache(model)
     left = prompt
     while len(left) > 1:
@@ -162,46 +103,46 @@ def run(model: nn.Module, prompt: list[int]) -> dict:
         tokens.append(token)
         margins.append(round(float(top[1] - top[0]), 7))
         logprobs.append(round(float(top[1] - mx.logsumexp(logits)), 7))
+    return {"prompt": prompt, "tokens": tokens, "margins": margins, "logprobs": logprobs}
+
+
+def golden(name: str, case: Case) -> dict:
+    model, shapes, formats = build(case)
+    runs = {}
+    for label, length in PROMPTS.items():
+        u = uniform((zlib.crc32(label.encode()) << 32) + case.seed, length)
+        vocab = case.config.get("vocab_size") or case.config["text_config"]["vocab_size"]
+        prompt = [int(v) for v in ((u + 0.5) * vocab).astype(int)]
+        runs[label] = run(model, prompt)
+        distinct, margin = len(set(runs[label]["tokens"])), min(runs[label]["margins"])
+        print(f"{name:32} {label:8} {distinct:3} distinct tokens, smallest margin {margin:.4f}")
+    config = dict(case.config if case.stored is None else case.stored)
+    if quantization := case.config.get("quantization"):
+        # As mlx_lm.convert writes it: what differs from the default is named.
+        default = {"group_size": quantization["group_size"], "bits": quantization["bits"]}
+        own = {path: f for path, f in formats.items() if {k: f[k] for k in default} != default}
+        config["quantization"] = quantization | own
     return {
-        "prompt": prompt,
-        "tokens": tokens,
-        "margins": margins,
-        "logprobs": logprobs,
+        "mlx": mx.__version__,
+        "seed": case.seed,
+        "rules": case.rules,
+        "prefill_tokens": PREFILL,
+        "config": config,
+        "parameters": shapes,
+        "formats": formats,
+        "runs": runs,
     }
 
 
 def main() -> None:
     mx.set_default_device(mx.cpu)
-    cases = {}
-    for name, changes in CASES.items():
-        config = BASE | changes
-        model = build(config)
-        runs = {}
-        for label, length in PROMPTS.items():
-            u = uniform((zlib.crc32(label.encode()) << 32) + SEED, length)
-            prompt = [int(v) for v in ((u + 0.5) * config["vocab_size"]).astype(int)]
-            runs[label] = run(model, prompt)
-            print(
-                f"{name:24} {label:8} {len(set(runs[label]['tokens'])):3} distinct tokens, smallest margin {min(runs[label]['margins']):.4f}"
-            )
-        if name in STORED:
-            config = {
-                k: v for k, v in config.items() if not k.startswith("rope_")
-            } | STORED[name]
-        cases[name] = {"config": config, "runs": runs}
-    out = Path(__file__).with_name("tiny_models.json")
-    out.write_text(
-        json.dumps(
-            {
-                "mlx": mx.__version__,
-                "seed": SEED,
-                "prefill_tokens": PREFILL,
-                "cases": cases,
-            },
-            separators=(",", ":"),
-        ).replace('},"', '},\n"')
-        + "\n"
-    )
+    out = Path(__file__).with_name("tiny")
+    for module in pkgutil.iter_modules(cases.__path__):
+        for name, case in import_module(f"cases.{module.name}").CASES.items():
+            if len(sys.argv) > 1 and not name.startswith(tuple(sys.argv[1:])):
+                continue
+            lines = json.dumps(golden(name, case), separators=(",", ":")).replace(',"', ',\n"', 5)
+            (out / f"{name}.json").write_text(lines + "\n")
 
 
 if __name__ == "__main__":

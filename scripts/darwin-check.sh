@@ -9,6 +9,7 @@ zig=$("$ROOT/scripts/fetch-wheel.sh" "zig-$ZIG_VERSION" "fetching zig $ZIG_VERSI
 go_env
 export ZIG_GLOBAL_CACHE_DIR=$CACHE/zig ZIG_LOCAL_CACHE_DIR=$CACHE/zig
 export GOOS=darwin GOARCH=arm64 CGO_ENABLED=1
+export CGO_CFLAGS="$CGO_CFLAGS -isystem $ROOT/scripts/darwin"
 export CC="$zig cc -target aarch64-macos" CXX="$zig c++ -target aarch64-macos"
 
 cd "$ROOT"

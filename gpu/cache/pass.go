@@ -14,6 +14,16 @@ type Pass struct {
 	rows      int
 	positions mlx.Array // int32 [rows], if they differ
 	masks     map[maskKey]mlx.Mask
+	seen      map[seenKey]seenBy
+}
+
+// seenKey names a segment's part of a layer.
+type seenKey struct{ first, layer int }
+
+// seenBy is what Segment.Update returned.
+type seenBy struct {
+	keys, values mlx.Array
+	mask         mlx.Mask
 }
 
 // maskKey names a chunk's mask: layers of one window share it.
@@ -31,7 +41,7 @@ type Chunk struct {
 // NewPass begins a pass over the rows of batch, which may be nil, and over chunks. All rows have
 // room for a token (see Batch.Arrange).
 func NewPass(s *mlx.Scope, spec Spec, batch *Batch, chunks ...Chunk) *Pass {
-	p := &Pass{scope: s, spec: spec, chunks: chunks, masks: map[maskKey]mlx.Mask{}}
+	p := &Pass{scope: s, spec: spec, chunks: chunks, masks: map[maskKey]mlx.Mask{}, seen: map[seenKey]seenBy{}}
 	if batch == nil {
 		return p
 	}
@@ -46,6 +56,9 @@ func NewPass(s *mlx.Scope, spec Spec, batch *Batch, chunks ...Chunk) *Pass {
 // Rows is the number of decoding rows.
 func (p *Pass) Rows() int { return p.rows }
 
+// Chunks are the chunks of prompts, in the order of their tokens.
+func (p *Pass) Chunks() []Chunk { return p.chunks }
+
 // Positions returns the positions of the rows' tokens, int32 [Rows], or, if they are all equal, a
 // null array and that position.
 func (p *Pass) Positions() (each mlx.Array, all int) {
@@ -55,14 +68,37 @@ func (p *Pass) Positions() (each mlx.Array, all int) {
 	return p.positions, p.groups[0].group.rows[0].length
 }
 
+// RowPositions returns the position of every row's token.
+func (p *Pass) RowPositions() []int {
+	var all []int
+	for _, st := range p.groups {
+		for _, r := range st.group.rows {
+			all = append(all, r.length)
+		}
+	}
+	return all
+}
+
+// TokenPositions returns the position of every token of the pass, int32 [T].
+func (p *Pass) TokenPositions() mlx.Array {
+	var all []int32
+	for _, position := range p.RowPositions() {
+		all = append(all, int32(position))
+	}
+	for _, c := range p.chunks {
+		for i := range c.N {
+			all = append(all, int32(c.Sequence.length+i))
+		}
+	}
+	return p.scope.Int32s(all, len(all))
+}
+
 func (p *Pass) rowPositions() mlx.Array {
 	var all []int32
 	equal := true
-	for _, st := range p.groups {
-		for _, r := range st.group.rows {
-			all = append(all, int32(r.length))
-			equal = equal && all[0] == int32(r.length)
-		}
+	for _, position := range p.RowPositions() {
+		all = append(all, int32(position))
+		equal = equal && all[0] == int32(position)
 	}
 	if equal {
 		return mlx.Array{}
@@ -107,7 +143,14 @@ func (g Segment) Update(layer int, keys, values mlx.Array) (allKeys, allValues m
 		seen = q.append(g.pass.scope, layer, kv{keys, values}, q.spec.CapacityFor(q.length+g.chunk.N+1))
 		mask = g.pass.chunkMask(g.chunk, g.pass.spec.Layers[layer].Window)
 	}
+	g.pass.seen[seenKey{g.First, layer}] = seenBy{seen.keys, seen.values, mask}
 	return seen.keys, seen.values, mask
+}
+
+// Seen returns what Update has returned for a layer in this pass, for layers that share its cache.
+func (g Segment) Seen(layer int) (allKeys, allValues mlx.Array, mask mlx.Mask) {
+	s := g.pass.seen[seenKey{g.First, layer}]
+	return s.keys, s.values, s.mask
 }
 
 // Commit counts the pass's tokens as cached, after the pass was built.

@@ -79,8 +79,9 @@ type Mask struct {
 }
 
 // Attention is fused scaled dot-product attention: q [B, heads, L, d], k and v
-// [B, kv_heads, S, d] with heads a multiple of kv_heads. The softmax is in float32.
-func (s *Scope) Attention(q, k, v Array, scale float32, mask Mask) Array {
+// [B, kv_heads, S, d] with heads a multiple of kv_heads. The softmax is in float32. sinks, [heads]
+// or null, are scores that take weight beside those of the keys.
+func (s *Scope) Attention(q, k, v Array, scale float32, mask Mask, sinks Array) Array {
 	if s.err != nil {
 		return Array{}
 	}
@@ -91,8 +92,8 @@ func (s *Scope) Attention(q, k, v Array, scale float32, mask Mask) Array {
 	case mask.Causal:
 		mode = maskCausal
 	}
-	var out, noSinks C.mlx_array
-	rc := C.mlx_fast_scaled_dot_product_attention(&out, q.c(), k.c(), v.c(), C.float(scale), mode, mask.Visible.c(), noSinks, false, s.stream)
+	var out C.mlx_array
+	rc := C.mlx_fast_scaled_dot_product_attention(&out, q.c(), k.c(), v.c(), C.float(scale), mode, mask.Visible.c(), sinks.c(), false, s.stream)
 	return s.own("scaled_dot_product_attention", rc, out, q, k, v)
 }
 

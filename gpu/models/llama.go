@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"mlx-worker/gpu/cache"
-	"mlx-worker/gpu/mlx"
 	"mlx-worker/gpu/nn"
 	"mlx-worker/internal/fault"
 )
@@ -77,21 +76,6 @@ const (
 	slidingAttention = "sliding_attention"
 )
 
-type llama struct {
-	config    llamaConfig
-	embedding *nn.Embedding
-	layers    []llamaLayer
-	caches    []cache.Layer
-	norm      *nn.RMSNorm
-	head      nn.Linear
-}
-
-type llamaLayer struct {
-	inputNorm, postNorm *nn.RMSNorm
-	attention           *nn.Attention
-	mlp                 *nn.SwiGLU
-}
-
 func newLlama(b *nn.Builder) (Model, error) {
 	var c llamaConfig
 	if err := b.Config.Decode(&c); err != nil {
@@ -100,47 +84,32 @@ func newLlama(b *nn.Builder) (Model, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	tied := c.TieEmbeddings == nil || *c.TieEmbeddings
-	b.Ignore(func(name string) bool {
-		return strings.Contains(name, "rotary_emb.inv_freq") || (tied && strings.HasPrefix(name, "lm_head."))
-	})
-	m := &llama{config: c, embedding: b.Embedding("model.embed_tokens", c.VocabSize, c.HiddenSize)}
+	b.Ignore(isRotaryBuffer)
+	m := &decoder{embedding: b.Embedding("model.embed_tokens", c.VocabSize, c.HiddenSize)}
 	rope := b.RoPE(c.HeadDim)
-	attention := nn.AttentionConfig{Hidden: c.HiddenSize, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim}
 	for i := range c.Layers {
 		path := fmt.Sprintf("model.layers.%d", i)
-		m.layers = append(m.layers, llamaLayer{
-			inputNorm: b.RMSNorm(path+".input_layernorm", c.HiddenSize, c.RMSNormEps),
-			attention: b.Attention(path+".self_attn", attention, rope),
-			postNorm:  b.RMSNorm(path+".post_attention_layernorm", c.HiddenSize, c.RMSNormEps),
-			mlp:       b.SwiGLU(path+".mlp", c.HiddenSize, c.IntermediateSize),
+		m.blocks = append(m.blocks, &preNorm{
+			attentionNorm: b.RMSNorm(path+".input_layernorm", c.HiddenSize, c.RMSNormEps),
+			attention:     b.Attention(path+".self_attn", c.HiddenSize, c.Heads, c.KVHeads, c.HeadDim, rope),
+			mlpNorm:       b.RMSNorm(path+".post_attention_layernorm", c.HiddenSize, c.RMSNormEps),
+			mlp:           b.SwiGLU(path+".mlp", c.HiddenSize, c.IntermediateSize),
 		})
-		layer := cache.Layer{}
-		if c.LayerTypes[i] == slidingAttention {
-			layer.Window = c.SlidingWindow
-		}
-		m.caches = append(m.caches, layer)
+		m.caches = append(m.caches, windowOf(c.LayerTypes[i], c.SlidingWindow))
 	}
 	m.norm = b.RMSNorm("model.norm", c.HiddenSize, c.RMSNormEps)
-	if tied {
-		if m.embedding != nil {
-			m.head = m.embedding.AsLinear()
-		}
-	} else {
-		m.head = b.Linear("lm_head", c.HiddenSize, c.VocabSize)
-	}
+	m.output(b, c.TieEmbeddings == nil || *c.TieEmbeddings, "lm_head", c.HiddenSize, c.VocabSize)
 	return m, b.Err()
 }
 
-func (m *llama) Hidden(c *nn.Context, tokens mlx.Array) mlx.Array {
-	x := m.embedding.Forward(c.Scope, tokens)
-	for i, layer := range m.layers {
-		x = c.Add(x, layer.attention.Forward(c, layer.inputNorm.Forward(c.Scope, x), i))
-		x = c.Add(x, layer.mlp.Forward(c.Scope, layer.postNorm.Forward(c.Scope, x)))
-	}
-	return m.norm.Forward(c.Scope, x)
-}
+// isRotaryBuffer reports whether an array is a table that older checkpoints store, and that is
+// computed here.
+func isRotaryBuffer(name string) bool { return strings.Contains(name, "rotary_emb.inv_freq") }
 
-func (m *llama) Logits(s *mlx.Scope, hidden mlx.Array) mlx.Array { return m.head.Forward(s, hidden) }
-func (m *llama) Caches() []cache.Layer                           { return m.caches }
-func (m *llama) VocabSize() int                                  { return m.config.VocabSize }
+// windowOf is the cache of a layer of one of the types in layer_types.
+func windowOf(layerType string, window int) cache.Layer {
+	if layerType == slidingAttention {
+		return cache.Layer{Window: window}
+	}
+	return cache.Layer{}
+}

@@ -31,10 +31,12 @@ type Model interface {
 	VocabSize() int
 }
 
-// families maps model_type of config.json to the family that runs it.
+// families maps model_type of config.json to the family that runs it, by name.
 var families = map[string]func(*nn.Builder) (Model, error){
-	"llama":   newLlama,
-	"mistral": newLlama,
+	"iquestcoder": newLlama,
+	"llama":       newLlama,
+	"mistral":     newLlama,
+	"xverse":      newLlama,
 }
 
 // New builds the model that the builder's configuration names. It does not Finish the builder.

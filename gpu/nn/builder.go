@@ -126,20 +126,19 @@ func (b *Builder) Embedding(path string, vocab, hidden int) *Embedding {
 	}
 	if p.format == nil || b.policy.DenseWeights {
 		table := b.dense([]projection{p})
-		return &Embedding{dense: table, head: b.denseLinear(table, nil)}
+		return &Embedding{dense: table, head: b.denseLinear(table, nil), vocab: vocab}
 	}
 	matrix := b.quantized([]projection{p})
-	return &Embedding{matrix: matrix, head: b.quantizedLinear(matrix, nil)}
+	return &Embedding{matrix: matrix, head: b.quantizedLinear(matrix, nil), vocab: vocab}
 }
 
-// RMSNorm builds the normalisation at path, over size elements.
-func (b *Builder) RMSNorm(path string, size int, eps float32) *RMSNorm {
-	weight := b.take(path+".weight", size)
-	if weight == nil {
-		return nil
+// Rename gives arrays the names that a family asks for. to returns a new name, or the old one.
+func (b *Builder) Rename(to func(name string) string) {
+	renamed := make(map[string]load.Array, len(b.arrays))
+	for name, a := range b.arrays {
+		renamed[to(name)] = a
 	}
-	b.parameters += int64(size)
-	return &RMSNorm{weight: b.settle(b.policy.DType, *weight), eps: eps}
+	b.arrays = renamed
 }
 
 // Has reports whether the checkpoint holds an array that was not taken yet.
@@ -156,6 +155,18 @@ func (b *Builder) Vector(name string, size int) *mlx.Ref {
 	}
 	float32Type := mlx.Float32
 	return b.settle(&float32Type, *vector)
+}
+
+// Parameter takes an array that is not a projection, in the policy's dtype.
+func (b *Builder) Parameter(name string, shape ...int) *mlx.Ref { return b.parameter(name, shape...) }
+
+func (b *Builder) parameter(name string, shape ...int) *mlx.Ref {
+	array := b.take(name, shape...)
+	if array == nil {
+		return nil
+	}
+	b.parameters += int64(array.Size() / array.DType.Size())
+	return b.settle(b.policy.DType, *array)
 }
 
 // Derive computes an array from arrays that the builder gave out before.
@@ -274,11 +285,17 @@ func (b *Builder) settle(dtype *mlx.DType, arrays ...load.Array) *mlx.Ref {
 	return b.upload.arrays(dtype, arrays)
 }
 
-// matrix takes the arrays of the [out, in] matrix at path. format is nil if it is dense.
-func (b *Builder) matrix(path string, in, out int) (weight, scales, biases *load.Array, format *load.QuantSpec) {
-	b.parameters += int64(in) * int64(out)
+// matrix takes the arrays of the [out, in] matrix at path, or of experts of them, [experts, out,
+// in]. format is nil if it is dense.
+func (b *Builder) matrix(path string, in, out int, experts ...int) (weight, scales, biases *load.Array, format *load.QuantSpec) {
+	count := int64(in) * int64(out)
+	for _, n := range experts {
+		count *= int64(n)
+	}
+	b.parameters += count
+	shape := func(columns int) []int { return append(slices.Clone(experts), out, columns) }
 	if !b.Has(path + ".scales") {
-		return b.take(path+".weight", out, in), nil, nil, nil
+		return b.take(path+".weight", shape(in)...), nil, nil, nil
 	}
 	format = b.Config.LayerQuantization(path)
 	if format == nil {
@@ -289,9 +306,9 @@ func (b *Builder) matrix(path string, in, out int) (weight, scales, biases *load
 		b.fail("%s: %d inputs are not a multiple of the quantisation group of %d", path, in, format.GroupSize)
 		return nil, nil, nil, nil
 	}
-	groups := in / format.GroupSize
-	weight = b.take(path+".weight", out, in*format.Bits/32)
-	return weight, b.take(path+".scales", out, groups), b.take(path+".biases", out, groups), format
+	groups := shape(in / format.GroupSize)
+	weight = b.take(path+".weight", shape(in*format.Bits/32)...)
+	return weight, b.take(path+".scales", groups...), b.take(path+".biases", groups...), format
 }
 
 // take removes an array from the checkpoint and checks its shape.

@@ -87,7 +87,11 @@ type Embedding struct {
 	dense  *mlx.Ref         // [vocab, hidden] or nil
 	matrix *quantizedMatrix // if dense is nil
 	head   Linear
+	vocab  int
 }
+
+// VocabSize is the number of rows.
+func (e *Embedding) VocabSize() int { return e.vocab }
 
 // Forward returns [..., hidden] for int32 ids [...].
 func (e *Embedding) Forward(s *mlx.Scope, ids mlx.Array) mlx.Array {
@@ -105,14 +109,3 @@ func (e *Embedding) Forward(s *mlx.Scope, ids mlx.Array) mlx.Array {
 
 // AsLinear is the output head that shares the embedding's matrix.
 func (e *Embedding) AsLinear() Linear { return e.head }
-
-// RMSNorm is root-mean-square normalisation over the last axis.
-type RMSNorm struct {
-	weight *mlx.Ref
-	eps    float32
-}
-
-// Forward normalises x.
-func (n *RMSNorm) Forward(s *mlx.Scope, x mlx.Array) mlx.Array {
-	return s.RMSNorm(x, n.weight.Array(), n.eps)
-}
