@@ -38,7 +38,7 @@ type Config struct {
 type AdaptiveWindow struct{ Low, Medium, High time.Duration }
 
 // AutoTune moves the row limit between MinRows and MaxRows, and the prefill budget, towards the
-// latency target.
+// latency target. It starts at Config.MaxRows or the end of the range that is nearest.
 type AutoTune struct {
 	MinRows, MaxRows int
 	Alpha            float64 // weight of the newest P99 in the moving average

@@ -46,23 +46,37 @@ type costs struct {
 // observe learns from a step.
 func (c *costs) observe(decodes, promptTokens int, took time.Duration) {
 	seconds := took.Seconds()
-	if promptTokens > 0 {
-		base := c.decodeTime(max(decodes, 1)) // a step reads the weights once, whatever its rows
-		if decodes > 0 && base == 0 {
-			return // nothing to tell them apart by
-		}
-		c.extra = c.extra*prefillDecay + max(seconds-base, 0)
-		c.tokens = c.tokens*prefillDecay + float64(promptTokens)
-		c.longest = max(c.longest, promptTokens)
+	if promptTokens == 0 {
+		c.observeDecode(decodes, seconds)
 		return
 	}
-	for len(c.decode) <= decodes {
+	base := c.decodeTime(max(decodes, 1)) // a step reads the weights once, whatever its rows
+	if base == 0 && decodes > 0 {
+		return // nothing to tell them apart by
+	}
+	c.extra = c.extra*prefillDecay + max(seconds-base, 0)
+	c.tokens = c.tokens*prefillDecay + float64(promptTokens)
+	c.longest = max(c.longest, promptTokens)
+}
+
+func (c *costs) observeDecode(rows int, seconds float64) {
+	for len(c.decode) <= rows {
 		c.decode = append(c.decode, 0)
 	}
-	if c.decode[decodes] > 0 {
-		seconds = c.decode[decodes] + decodeWeight*(seconds-c.decode[decodes])
+	if known := c.decode[rows]; known > 0 {
+		seconds = known + decodeWeight*(seconds-known)
 	}
-	c.decode[decodes] = seconds
+	c.decode[rows] = seconds
+}
+
+// timed reports whether steps of about so many decodes, and nothing else, were measured.
+func (c *costs) timed(rows int) bool {
+	for known := (3*rows + 3) / 4; known <= rows+rows/3 && known < len(c.decode); known++ {
+		if c.decode[known] > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // decodeTime predicts a step of decodes; 0: unknown. What was not measured is taken from the

@@ -110,3 +110,20 @@ func TestChunks(t *testing.T) {
 		}
 	}
 }
+
+// Prompts that keep coming leave no step of decodes alone unless one is made.
+func TestCostsAreLearntUnderLoad(t *testing.T) {
+	for name, c := range map[string]*costs{"from nothing": {}, "after a prefill": learnt(nil, 512, 60*time.Millisecond)} {
+		var n int
+		for range 50 {
+			if !c.timed(8) {
+				c.observe(8, 0, 40*time.Millisecond)
+			}
+			n = c.budget(8, 2048, far, 1)
+			c.observe(8, n, 40*time.Millisecond+time.Duration(n)*100*time.Microsecond)
+		}
+		if n < 300 || n > 700 { // 2.5 times 40 ms leave 600
+			t.Errorf("%s: %d tokens in the end", name, n)
+		}
+	}
+}

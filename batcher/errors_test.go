@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"mlx-worker/envcfg"
 	"mlx-worker/internal/fault"
 )
 
@@ -38,21 +37,5 @@ func TestAsFault(t *testing.T) {
 	}
 	if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), "100% /secret") {
 		t.Errorf("log %q", log.String())
-	}
-}
-
-func TestConfig(t *testing.T) {
-	env, err := envcfg.Load(func(name string) (string, bool) {
-		value, ok := map[string]string{"MLX_MAX_QUEUE": "7", "MLX_PREFILL_STEP_TOKENS": "64"}[name]
-		return value, ok
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := FromEnv(env); got.MaxQueue != 7 || got.PrefillStepTokens != 64 {
-		t.Errorf("FromEnv: %+v", got)
-	}
-	if got := (Config{}).withDefaults(); got.MaxQueue != 1000 || got.PrefillStepTokens != 2048 || got.Logger == nil {
-		t.Errorf("defaults: %+v", got)
 	}
 }

@@ -209,3 +209,32 @@ func TestOnStepFollowsTheOutputs(t *testing.T) {
 		}
 	})
 }
+
+// An end between two steps is emitted before the next one is waited for, and also if none follows.
+func TestOnStepFollowsAnEndBetweenSteps(t *testing.T) {
+	for _, more := range []int{0, 3} {
+		inBubble(t, batcher.Config{MaxRows: 2, Window: window}, func(t *testing.T, b *bench) {
+			var emitted []time.Duration
+			start := time.Now() // of both requests: the window ends when all rows are taken
+			b.OnStep(func() { emitted = append(emitted, time.Since(start)) })
+			victim, ended := b.submit(batcher.Request{Prompt: prompt(1), MaxTokens: 100})
+			canceller := batchertest.NewRecorder(t)
+			canceller.OnToken = func(batcher.Token) bool {
+				if len(canceller.IDs()) == 2 {
+					victim.Cancel() // its own token of this step was told before
+				}
+				return false
+			}
+			b.submit(batcher.Request{Prompt: prompt(1), MaxTokens: 2 + more, Output: canceller})
+			if f := ended.Wait(); f.Stats.CompletionTokens != 2 {
+				t.Errorf("finish %+v", f)
+			}
+			canceller.Wait()
+			synctest.Wait()
+			want := []time.Duration{stepTime, 2 * stepTime, 2 * stepTime, 3 * stepTime, 4 * stepTime, 5 * stepTime}[:3+more]
+			if !slices.Equal(emitted, want) {
+				t.Errorf("emitted at %v, want %v", emitted, want)
+			}
+		})
+	}
+}

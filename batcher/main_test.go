@@ -18,7 +18,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
-		if err := checks.Value.Set("1000"); err != nil {
+		if err := checks.Value.Set("2000"); err != nil {
 			panic(err)
 		}
 	}

@@ -43,8 +43,9 @@ type model struct {
 	count   *atomic.Int64 // len(streams), for readers
 
 	// Owned by the loop.
-	turn  uint64 // number of its latest step
-	costs costs
+	turn       uint64 // number of its latest step
+	shortFirst bool   // whether the latest step with prompts took the shortest first
+	costs      costs
 }
 
 func newModel(id, path string) *model {

@@ -55,35 +55,56 @@ func (b *Batcher) plan() *flight {
 }
 
 // planStep gives a row to each of m's sequences that can decode, and shares the budget of
-// prompt tokens among the others: urgent ones first, then in order of admission.
+// prompt tokens among the others: urgent ones first, then in order of admission. Every second
+// step prefers the shortest of a class, so that a short prompt does not wait for all of a long
+// one, which keeps half of the budget.
 func (b *Batcher) planStep(m *model) *flight {
-	f := &flight{model: m}
-	prefills := 0
+	f := &flight{model: m, rows: make([]Row, 0, len(b.active)), riders: make([]rider, 0, len(b.active))}
+	var prefills []*Stream
+	others := 0
 	for _, s := range b.active {
 		switch {
 		case s.model != m:
+			if s.leftToPrefill() == 0 {
+				others = 1
+			}
 		case s.leftToPrefill() > 0:
-			prefills++
+			prefills = append(prefills, s)
 		case s.mayDecode():
 			f.add(s, 0)
 		}
 	}
-	if prefills == 0 {
+	if len(prefills) == 0 {
 		return f
 	}
-	budget := m.costs.budget(f.decodes, b.cfg.PrefillStepTokens, b.cfg.LatencyTarget, b.govern.prefillFactor())
-	for rank := range classCount {
-		for _, s := range b.active {
-			if s.model != m || s.rank != rank || s.leftToPrefill() == 0 {
-				continue
-			}
-			if n := chunk(s.leftToPrefill(), budget, f.prompt > 0); n > 0 {
-				f.add(s, n)
-				budget -= n
-			}
+	if f.decodes > 0 && !m.costs.timed(f.decodes) && promptTokens(prefills) > leastChunk {
+		// Under load every step would have prompts, and what decodes take would stay a guess.
+		return f
+	}
+	// Decodes of other models wait for this step, too.
+	budget := m.costs.budget(max(f.decodes, others), b.cfg.PrefillStepTokens, b.cfg.LatencyTarget, b.govern.prefillFactor())
+	m.shortFirst = !m.shortFirst
+	slices.SortStableFunc(prefills, func(x, y *Stream) int {
+		if c := cmp.Compare(x.rank, y.rank); c != 0 || !m.shortFirst {
+			return c
+		}
+		return cmp.Compare(x.leftToPrefill(), y.leftToPrefill())
+	})
+	for _, s := range prefills {
+		if n := chunk(s.leftToPrefill(), budget, f.prompt > 0); n > 0 {
+			f.add(s, n)
+			budget -= n
 		}
 	}
 	return f
+}
+
+// promptTokens is how many prompt tokens the streams have to compute.
+func promptTokens(streams []*Stream) (n int) {
+	for _, s := range streams {
+		n += s.leftToPrefill()
+	}
+	return n
 }
 
 // chunk is how many of the tokens left are computed with what is left of a step's budget. What

@@ -29,7 +29,7 @@ type Snapshot struct {
 	Batch      BatchFigures
 
 	FastPathTotal     uint64 // requests that an idle worker started at once
-	DegradationsTotal uint64 // times that the row limit was lowered because the latency target was missed
+	DegradationsTotal uint64 // times that the row limit was lowered because the latency target was missed; 0 with auto-tune
 	RecoveriesTotal   uint64 // times that it was raised again
 	Tuner             TunerFigures
 	Memory            MemoryFigures
@@ -51,7 +51,7 @@ type TunerFigures struct {
 type MemoryFigures struct {
 	LimitBytes    int64 // for weights and caches; 0: unknown, nothing is refused
 	WeightsBytes  int64 // of the loaded models
-	ReservedBytes int64 // caches of the admitted requests at their longest
+	ReservedBytes int64 // caches of the running requests at their longest
 }
 
 // Latency summarises the samples of one duration.

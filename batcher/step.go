@@ -8,13 +8,15 @@ import (
 
 // start opens s's sequence; it returns why not, if it can't.
 func (b *Batcher) start(s *Stream) *ending {
-	now := time.Now()
-	if s.startedAt.IsZero() {
-		s.startedAt = now
-		b.metrics.queueTime.add(now.Sub(s.submitted))
+	first := s.startedAt.IsZero()
+	if first {
+		s.startedAt = time.Now()
 	}
 	if why := s.end.Load(); why != nil {
 		return why
+	}
+	if first {
+		b.metrics.queueTime.add(s.startedAt.Sub(s.submitted))
 	}
 	opts := s.req.Sequence
 	opts.Generated = s.base
@@ -109,7 +111,7 @@ func (b *Batcher) settle() {
 		case results[i].Err != nil:
 			why = b.failed(s, "the step", results[i].Err)
 		default:
-			why = b.advance(s, f.rows[i], results[i], now)
+			why = b.advance(s, f, f.rows[i], results[i], now)
 		}
 		if why != nil {
 			b.finish(s, why)
@@ -137,7 +139,7 @@ func (b *Batcher) wait(f *flight) (results []StepResult, err error) {
 }
 
 // advance books what a row gained and returns why the request ends, if it does.
-func (b *Batcher) advance(s *Stream, row Row, r StepResult, now time.Time) *ending {
+func (b *Batcher) advance(s *Stream, f *flight, row Row, r StepResult, now time.Time) *ending {
 	if row.PromptTokens > 0 {
 		s.prefilled += row.PromptTokens
 		b.metrics.promptTokens.Add(uint64(row.PromptTokens))
@@ -147,7 +149,7 @@ func (b *Batcher) advance(s *Stream, row Row, r StepResult, now time.Time) *endi
 	if why := s.end.Load(); why != nil {
 		return why // cancelled during the step: its token is not wanted
 	}
-	b.count(s, r.Token, now)
+	b.count(s, f, r.Token, now)
 	token := Token{ID: r.Token, LogProb: r.LogProb, TopLogProbs: r.TopLogProbs, EndOfText: s.ends[r.Token]}
 	stop := false
 	if err := b.guard("the request's output", func() error {
@@ -168,7 +170,7 @@ func (b *Batcher) advance(s *Stream, row Row, r StepResult, now time.Time) *endi
 }
 
 // count books a completion token.
-func (b *Batcher) count(s *Stream, id int32, now time.Time) {
+func (b *Batcher) count(s *Stream, f *flight, id int32, now time.Time) {
 	if s.completed == 0 {
 		s.firstToken = now
 		b.metrics.promptTokens.Add(1) // the last one is computed by the first decode
@@ -176,7 +178,9 @@ func (b *Batcher) count(s *Stream, id int32, now time.Time) {
 	} else {
 		d := now.Sub(s.lastToken)
 		b.metrics.interToken.add(d)
-		if !s.resumed { // the wait after a preemption says nothing about steps
+		// The wait after a preemption says nothing about steps, and steps that still have more
+		// rows than the limit nothing about the limit.
+		if !s.resumed && len(f.rows) <= b.metrics.rowLimit() {
 			b.govern.observe(d)
 		}
 	}

@@ -74,6 +74,15 @@ func evaluate(d *degrader, n int, latency time.Duration) (moved int) {
 	return moved
 }
 
+// evaluationsUntil evaluates until the limit is rows and returns how often.
+func evaluationsUntil(d *degrader, rows int, latency time.Duration) (n int) {
+	for d.rows != rows && n < mostPatience {
+		evaluate(d, 1, latency)
+		n++
+	}
+	return n
+}
+
 func TestDegrader(t *testing.T) {
 	d := newDegrader(12, target)
 	for _, c := range []struct {
@@ -84,8 +93,10 @@ func TestDegrader(t *testing.T) {
 		{2, 110 * time.Millisecond, 0, 12},
 		{1, 90 * time.Millisecond, 0, 12}, // breaks the run
 		{2, 110 * time.Millisecond, 0, 12},
-		{1, 110 * time.Millisecond, -1, 6},
-		{9, 110 * time.Millisecond, -2, 1}, // 3, 1, and no less
+		{1, 190 * time.Millisecond, -1, 6},
+		{3, 180 * time.Millisecond, 0, 6}, // the last time did not help
+		{3, 150 * time.Millisecond, -1, 3},
+		{9, 130 * time.Millisecond, -1, 1}, // and no less
 		{2, 70 * time.Millisecond, 0, 1},
 		{1, 80 * time.Millisecond, 0, 1}, // breaks the run
 		{3, 70 * time.Millisecond, 1, 2},
@@ -96,6 +107,15 @@ func TestDegrader(t *testing.T) {
 			t.Fatalf("%+v: moved %d, %d rows", c, moved, d.rows)
 		}
 	}
+	for range 2 { // each recovery that does not last makes the next one wait longer
+		evaluate(d, 3, 200*time.Millisecond)
+		if waited := evaluationsUntil(d, 12, 70*time.Millisecond); waited != d.patience || waited <= degradeAfter {
+			t.Errorf("recovered after %d evaluations, patience %d", waited, d.patience)
+		}
+	}
+	if d.patience != 4*degradeAfter {
+		t.Errorf("patience %d", d.patience)
+	}
 	for range degradeSamples - 1 {
 		d.observe(time.Second)
 	}
@@ -103,7 +123,7 @@ func TestDegrader(t *testing.T) {
 		t.Error("evaluated too few samples")
 	}
 	evaluate(d, 3, time.Second)
-	if d.rows != 6 || d.reset() != 1 || d.rows != 12 || d.reset() != 0 {
+	if d.rows != 6 || d.reset() != 1 || d.rows != 12 || d.reset() != 0 || d.patience != degradeAfter {
 		t.Errorf("%+v", d)
 	}
 }

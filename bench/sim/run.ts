@@ -1,0 +1,111 @@
+import { spawn } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { RESULTS_FOLDER } from "../lib/args.js";
+import { type FlagTable, helpText, integer, parseFlags, text, toggle, UsageError } from "../lib/flags.js";
+import { writeResult } from "../lib/result.js";
+import { plotNames, renderPlot } from "./plot.js";
+import type { Simulation } from "./result.js";
+import { withTables } from "./tables.js";
+
+interface Options {
+  readonly requests: number;
+  readonly seed: number;
+  readonly sweeps: string;
+  readonly output: string;
+  readonly docs: boolean;
+  readonly json: boolean;
+  readonly help: boolean;
+}
+
+const ALL = "all";
+
+const FLAGS: FlagTable<Options> = {
+  requests: {
+    option: "--requests",
+    value: "<n>",
+    doc: "requests of a trace (100 to 1000000); some sweeps take a fifth",
+    parse: integer(100, 1_000_000),
+    default: 10_000,
+  },
+  seed: {
+    option: "--seed",
+    value: "<n>",
+    doc: "seed of the traces",
+    parse: integer(0, 2 ** 31 - 1),
+    default: 1,
+  },
+  sweeps: {
+    option: "--sweeps",
+    value: "<names>",
+    doc: "load,rows,window,prefill,target,ahead or some of them",
+    parse: text,
+    default: ALL,
+  },
+  output: {
+    option: "--output",
+    value: "<folder>",
+    doc: "where the JSON result goes",
+    parse: text,
+    default: RESULTS_FOLDER,
+  },
+  docs: toggle("--docs", "write the plots and tables of docs/scheduling.md again"),
+  json: toggle("--json", "print the JSON result on stdout; everything else goes to stderr"),
+  help: toggle("--help", "print this"),
+};
+
+const DOCUMENT = "docs/scheduling.md";
+
+/** Runs the sweeps in the Go test binary, whose fake time makes hours of traffic take minutes. */
+async function simulate(options: Options): Promise<Simulation> {
+  const folder = await mkdtemp(join(tmpdir(), "mlx-worker-sim-"));
+  try {
+    const file = join(folder, "result.json");
+    const args = ["test", "-run", "^TestSimulate$", "-count=1", "-timeout=0", "-v", "./bench/sim", "-args"];
+    args.push("-out", file, "-requests", String(options.requests), "-seed", String(options.seed));
+    if (options.sweeps !== ALL) args.push("-sweeps", options.sweeps);
+    const code = await new Promise<number | null>((resolve, reject) => {
+      // One line a trace goes to stderr as it comes.
+      spawn("go", args, { stdio: ["ignore", process.stderr, process.stderr] })
+        .on("error", reject)
+        .on("close", resolve);
+    });
+    if (code !== 0) throw new Error(`the simulation failed: go test ended with ${code}`);
+    return JSON.parse(await readFile(file, "utf8")) as Simulation;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function run(options: Options): Promise<void> {
+  const output = options.json ? process.stderr : process.stdout;
+  const simulation = await simulate(options);
+  const result = { schemaVersion: 1, benchmark: "sim", timestamp: new Date().toISOString(), ...simulation };
+  const files = await writeResult(options.output, result);
+  if (options.docs) {
+    for (const name of plotNames(simulation)) {
+      const file = `docs/scheduling-${name}.svg`;
+      await writeFile(file, await renderPlot(simulation, name));
+      files.push(file);
+    }
+    await writeFile(DOCUMENT, withTables(await readFile(DOCUMENT, "utf8"), simulation));
+    files.push(DOCUMENT);
+  }
+  for (const file of files) output.write(`written: ${file}\n`);
+  if (options.json) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+}
+
+async function main(): Promise<number> {
+  try {
+    const options = parseFlags(process.argv.slice(2), FLAGS);
+    if (options.help) process.stdout.write(helpText("npm run bench:sim -- [options]", FLAGS));
+    else await run(options);
+    return 0;
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    return error instanceof UsageError ? 2 : 1;
+  }
+}
+
+process.exitCode = await main();
