@@ -71,6 +71,24 @@ export async function prepareModel(python: BaselinePython, model: string): Promi
   return JSON.parse(output) as PreparedModel;
 }
 
+/**
+ * Writes the tiny random model unless it is there: 4 layers, hidden size 64, with the tokenizer of a model. Its name
+ * holds what it was made by and from, so that a change of either makes another one.
+ */
+export async function prepareTinyModel(
+  python: BaselinePython,
+  tokenizer: PreparedModel,
+): Promise<PreparedModel> {
+  const key = createHash("sha256")
+    .update(await readFile(join(here, "tiny_model.py")))
+    .update(tokenizer.folder)
+    .digest("hex")
+    .slice(0, 16);
+  const folder = join(baselineFolder, "models", `tiny-${key}`);
+  await runToEnd(python.command("tiny_model.py", tokenizer.folder, folder));
+  return { folder, weights: "float32", device: tokenizer.device };
+}
+
 /** Creates the virtual environment unless it matches requirements.txt. Returns its interpreter. */
 async function ensureVenv(log: (line: string) => void): Promise<string> {
   const requirements = join(here, "requirements.txt");

@@ -8,6 +8,35 @@ export interface Margins {
   readonly margins: readonly number[];
 }
 
+/** Prompts that mlx-lm's `batch_generate` answers at once. */
+export interface BatchRequest {
+  /** Token ids. */
+  readonly prompts: readonly (readonly number[])[];
+  /** Tokens of every answer: nothing ends one earlier. */
+  readonly maxTokens: number;
+  /** Prompts that are prefilled together; mlx-lm's default is 8. */
+  readonly prefillBatchSize: number;
+}
+
+/** What one call of `batch_generate` did. */
+export interface BatchAnswer {
+  /** From the call to its return, prefill and decode, milliseconds. */
+  readonly wallMs: number;
+  /** Ids of each prompt's answer. */
+  readonly tokens: readonly (readonly number[])[];
+  /** Its own count of generated tokens. */
+  readonly generationTokens: number;
+  /** Its own rate without the time of prefills, tokens per second. */
+  readonly generationRate: number;
+}
+
+interface BatchReply {
+  readonly wall_ms: number;
+  readonly token_ids: readonly (readonly number[])[];
+  readonly generation_tokens: number;
+  readonly generation_tps: number;
+}
+
 interface LoadReply {
   readonly versions: Readonly<Record<string, string>>;
   readonly device: string;
@@ -81,6 +110,31 @@ export class MlxLmEngine implements EngineUnderTest {
   async margins(question: Question): Promise<Margins> {
     const reply = await this.#started().process.request("margins", this.#prompt(question));
     return { tokens: reply.token_ids as number[], margins: reply.margins as number[] };
+  }
+
+  /** A greedy answer of so many tokens to a prompt of token ids, alone and untimed, with its margins. */
+  async promptMargins(promptIds: readonly number[], maxTokens: number): Promise<Margins> {
+    const reply = await this.#started().process.request("margins", {
+      prompt_ids: promptIds,
+      max_tokens: maxTokens,
+      ignore_eos: true,
+    });
+    return { tokens: reply.token_ids as number[], margins: reply.margins as number[] };
+  }
+
+  /** Answers prompts at once, greedily. Times are taken inside the process. */
+  async batch(request: BatchRequest): Promise<BatchAnswer> {
+    const reply = (await this.#started().process.request("batch", {
+      prompts: request.prompts,
+      max_tokens: request.maxTokens,
+      prefill_batch_size: request.prefillBatchSize,
+    })) as unknown as BatchReply;
+    return {
+      wallMs: reply.wall_ms,
+      tokens: reply.token_ids,
+      generationTokens: reply.generation_tokens,
+      generationRate: reply.generation_tps,
+    };
   }
 
   /** @throws RunnerError when OpenBLAS should be at work on this CPU and is not */

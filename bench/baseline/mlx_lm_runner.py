@@ -6,6 +6,8 @@ mlx-lm is imported. Commands (field ``cmd``):
 - ``load``: ``model`` (folder or Hugging Face id, never downloaded) → versions, device, dtype, EOS ids.
 - ``answer``: one question, timed → text, token ids, ``ttft_ms``, ``total_ms``.
 - ``margins``: the same question again, greedy and untimed → token ids and the top-1 minus top-2 logit of each step.
+- ``batch``: prompts at once through ``batch_generate``, greedy, end tokens ignored → token ids, ``wall_ms``, and its
+  own count and rate of generated tokens.
 - ``check_blas``: times a matrix product → milliseconds, and whether OpenBLAS really did it.
 - ``quit``.
 
@@ -31,7 +33,7 @@ os.dup2(2, 1)
 
 import mlx.core as mx  # noqa: E402
 from mlx_lm import load, stream_generate  # noqa: E402
-from mlx_lm.generate import generate_step  # noqa: E402
+from mlx_lm.generate import batch_generate, generate_step  # noqa: E402
 from mlx_lm.sample_utils import make_sampler  # noqa: E402
 
 BLAS_CHECK_SIZE = 1024
@@ -107,9 +109,34 @@ class Runner:
             second, first = mx.sort(mx.topk(logprobs.astype(mx.float32), 2)).tolist()
             tokens.append(token)
             margins.append(first - second)
-            if token in self._tokenizer.eos_token_ids:
+            if token in self._tokenizer.eos_token_ids and not request.get("ignore_eos"):
                 break
         return {"prompt_ids": prompt, "token_ids": tokens, "margins": margins}
+
+    def batch(self, request: Message) -> Message:
+        """Generates so many tokens for every prompt through mlx_lm.batch_generate; the time is that of the call."""
+        end_ids = self._tokenizer.eos_token_ids
+        self._tokenizer.eos_token_ids = set()
+        try:
+            started = time.perf_counter()
+            response = batch_generate(
+                self._model,
+                self._tokenizer,
+                request["prompts"],
+                max_tokens=request["max_tokens"],
+                return_token_ids=True,
+                prefill_batch_size=request["prefill_batch_size"],
+                completion_batch_size=len(request["prompts"]),
+            )
+            ended = time.perf_counter()
+        finally:
+            self._tokenizer.eos_token_ids = end_ids
+        return {
+            "wall_ms": (ended - started) * 1e3,
+            "token_ids": response.token_ids,
+            "generation_tokens": response.stats.generation_tokens,
+            "generation_tps": response.stats.generation_tps,
+        }
 
     def check_blas(self, _request: Message) -> Message:
         """Times a float32 product and says whether the preloaded OpenBLAS is in use."""
@@ -127,7 +154,9 @@ class Runner:
         }
 
     def _prompt(self, request: Message) -> list[int]:
-        """The prompt's ids: messages through the chat template, or a text as it is."""
+        """The prompt's ids: as given, or of messages through the chat template, or of a text as it is."""
+        if request.get("prompt_ids") is not None:
+            return request["prompt_ids"]
         if request.get("messages") is not None:
             return self._tokenizer.apply_chat_template(request["messages"], add_generation_prompt=True)
         text, bos = request["prompt"], self._tokenizer.bos_token
@@ -178,6 +207,7 @@ def main() -> None:
         "load": runner.load,
         "answer": runner.answer,
         "margins": runner.margins,
+        "batch": runner.batch,
         "check_blas": runner.check_blas,
     }
     _reply({"ok": True})

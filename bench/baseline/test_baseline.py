@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 sys.path.insert(0, str(Path(__file__).parent))
 
 import convert_gguf
+import tiny_model
 from gguf_tokenizer import CONTROL, Vocabulary, write_tokenizer
 from prepare_model import convert_once
 
@@ -185,6 +186,29 @@ class ConverterTest(unittest.TestCase):
             with self.assertRaises(ValueError):
                 convert_once(Path(name) / "model", fail)
             self.assertEqual(list(Path(name).iterdir()), [])
+
+
+class TinyModelTest(unittest.TestCase):
+    """tiny_model."""
+
+    def test_mlx_lm_loads_it_with_the_tokenizer(self) -> None:
+        """The vocabulary is the tokenizer's, weights are float32 and the same each time."""
+        with tempfile.TemporaryDirectory() as name:
+            source, folders = Path(name) / "source", [Path(name) / "a", Path(name) / "b"]
+            for folder in (source, *folders):
+                folder.mkdir()
+            value = vocabulary()
+            write_tokenizer(value, source)
+            config = {"vocab_size": len(value.tokens), "eos_token_id": value.eos, "hidden_size": 4096}
+            (source / "config.json").write_text(json.dumps(config), encoding="utf-8")
+            logits = []
+            for folder in folders:
+                tiny_model.write_tiny(source, folder)
+                model, tokenizer = load(str(folder))
+                logits.append(model(mx.array([tokenizer.encode("the")])))
+            self.assertEqual(logits[0].shape[-1], len(value.tokens))
+            self.assertEqual(logits[0].dtype, mx.float32)
+            self.assertTrue(mx.array_equal(logits[0], logits[1]))
 
 
 def _write_tiny_gguf(path: Path, architecture: str = "llama") -> None:

@@ -57,6 +57,16 @@ export function oneOf<Word extends string>(...words: readonly Word[]): Flag<Word
   };
 }
 
+/** Parser of a list, separated by commas, of what one parser accepts; no value twice. */
+export function listOf<Value>(one: Flag<Value>["parse"]): Flag<readonly Value[]>["parse"] {
+  return (value, option) => {
+    const values = value.split(",").map((part) => one(part.trim(), option));
+    const twice = values.find((item, i) => values.indexOf(item) !== i);
+    if (twice !== undefined) throw new UsageError(`${option}: ${twice} is there twice`);
+    return values;
+  };
+}
+
 /** A switch, off by default. */
 export function toggle(option: string, doc: string): Flag<boolean> {
   return { option, doc, parse: () => true, default: false };

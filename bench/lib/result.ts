@@ -71,9 +71,8 @@ export interface BenchmarkResult {
 }
 
 function engineResult(info: EngineInfo, summary: EngineSummary): EngineResult {
-  const { pid: _, ...described } = info;
   return {
-    ...described,
+    ...engineFacts(info),
     avgResponseTime: summary.responseTime,
     avgTTFT: summary.ttft,
     avgThroughput: summary.throughput,
@@ -114,6 +113,11 @@ function rawResult(measurement: Measurement): RawResult {
     tokenIds: answer.tokens,
     output: answer.text,
   };
+}
+
+/** What is told of an engine: everything but its process, which is gone. */
+export function engineFacts({ pid: _, ...facts }: EngineInfo): Omit<EngineInfo, "pid"> {
+  return facts;
 }
 
 /** The variables of an environment that configure the worker. */

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { basename, extname, resolve } from "node:path";
 import { createEngine, type Engine, type LoadModelOptions, type ModelHandle } from "mlx-worker";
 import type { Answer, ColdTimes, EngineInfo, EngineUnderTest, Question } from "./engine.js";
+import type { Arrival, LoadRequest, StreamClient, StreamOptions, StreamRecord } from "./load/stream.js";
 
 /** How `--model` is given to the client: an existing path is loaded from there, anything else is an id. */
 export function modelToLoad(model: string): LoadModelOptions {
@@ -9,21 +10,40 @@ export function modelToLoad(model: string): LoadModelOptions {
   return { model: basename(model, extname(model)), localPath: resolve(model) };
 }
 
+/** What {@link WorkerEngine} is started with besides the model. */
+export interface WorkerSettings {
+  /** Variables of the worker's environment, on top of this process's. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 /** mlx-worker, driven through its client as an application would. Times are taken on the client's side. */
-export class WorkerEngine implements EngineUnderTest {
+export class WorkerEngine implements EngineUnderTest, StreamClient {
   readonly name = "mlx-worker";
   readonly #model: LoadModelOptions;
+  readonly #settings: WorkerSettings;
   #engine: Engine | undefined;
   #handle: ModelHandle | undefined;
 
   /** @param model path or id, as given on the command line */
-  constructor(model: string) {
+  constructor(model: string, settings: WorkerSettings = {}) {
     this.#model = modelToLoad(model);
+    this.#settings = settings;
+  }
+
+  /** Tokens of a text. */
+  async countTokens(text: string): Promise<number> {
+    const { engine, handle } = this.#started();
+    return (await engine.tokenize({ model: handle, text })).count;
+  }
+
+  /** Number of token ids of the loaded model. */
+  get vocabularySize(): number {
+    return this.#started().handle.vocabSize;
   }
 
   async start(): Promise<ColdTimes> {
     const began = performance.now();
-    this.#engine = createEngine();
+    this.#engine = createEngine({ env: this.#settings.env });
     await this.#engine.ping();
     const ready = performance.now();
     this.#handle = await this.#engine.loadModel(this.#model);
@@ -60,6 +80,41 @@ export class WorkerEngine implements EngineUnderTest {
       ttftMs: (firstToken ?? ended) - began,
       totalMs: ended - began,
       finishReason: result.finishReason,
+    };
+  }
+
+  async stream(request: LoadRequest, { signal, onArrival }: StreamOptions): Promise<StreamRecord> {
+    const { engine, handle } = this.#started();
+    const { prompt, maxTokens } = request;
+    const arrivals: Arrival[] = [];
+    const sentMs = performance.now();
+    const generation = engine.generate(
+      {
+        model: handle,
+        prompt: typeof prompt === "string" ? prompt : { tokens: prompt },
+        maxTokens,
+        temperature: 0,
+        ignoreEos: true,
+        cachePrompt: false,
+      },
+      { signal },
+    );
+    for await (const chunk of generation) {
+      const arrival = { atMs: performance.now(), tokens: chunk.tokenIds.length, hasText: chunk.text !== "" };
+      arrivals.push(arrival);
+      onArrival?.(arrival);
+    }
+    const result = await generation;
+    const endedMs = performance.now();
+    if (result.finishReason !== "length") throw new Error(`the answer ended early: ${result.finishReason}`);
+    return {
+      sentMs,
+      endedMs,
+      arrivals,
+      tokens: result.tokens,
+      promptTokens: result.usage.promptTokens,
+      completionTokens: result.usage.completionTokens,
+      queueMs: result.timings.queueMs,
     };
   }
 

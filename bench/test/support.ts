@@ -1,4 +1,5 @@
 import type { Answer, ColdTimes, EngineInfo, EngineName, EngineUnderTest, Question } from "../lib/engine.js";
+import type { Arrival, StreamRecord } from "../lib/load/stream.js";
 
 /** An answer of so many tokens that took so long. */
 export function answerOf(tokens: readonly number[], ttftMs: number, totalMs: number): Answer {
@@ -43,4 +44,17 @@ export class ScriptedEngine implements EngineUnderTest {
   async stop(): Promise<void> {
     this.log.push(`${this.name} stop`);
   }
+}
+
+/** An answer of these parts. */
+export function recordOf(arrivals: readonly Arrival[], sentMs: number): StreamRecord {
+  return {
+    sentMs,
+    endedMs: arrivals.at(-1)?.atMs ?? sentMs,
+    arrivals,
+    tokens: null,
+    promptTokens: 3,
+    completionTokens: arrivals.length,
+    queueMs: null,
+  };
 }

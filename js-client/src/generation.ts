@@ -1,4 +1,5 @@
 import { camelKeys } from "./casing.js";
+import { ChunkLog, LOG_START } from "./chunk-log.js";
 import { CancelledError, GenerationError, type MlxWorkerError, ProtocolError } from "./errors.js";
 import type { StreamSink } from "./stream-table.js";
 import type {
@@ -26,8 +27,8 @@ export class GenerationStream implements Generation, StreamSink {
   readonly #resolve: (result: GenerateResult) => void;
   readonly #reject: (error: unknown) => void;
   readonly #onCancel: () => void;
-  /** All chunks so far, bounded by the request's max_tokens: iterations begin at the first. */
-  readonly #chunks: GenerateChunk[] = [];
+  /** All output so far, bounded by the request's max_tokens: iterations begin at its start. */
+  readonly #log = new ChunkLog();
   #state: "running" | "ended" | "failed" | "aborted" = "running";
   #cancelRequested = false;
   #error: unknown;
@@ -74,6 +75,7 @@ export class GenerationStream implements Generation, StreamSink {
   abort(reason: unknown): void {
     this.#settle("aborted", () => {
       this.#error = reason;
+      this.#log.clear();
       this.#reject(reason);
     });
   }
@@ -81,7 +83,7 @@ export class GenerationStream implements Generation, StreamSink {
   onChunk(chunk: WireChunk): void {
     if (this.#state !== "running") return;
     const logprobs = chunk.logprobs;
-    this.#chunks.push({
+    this.#log.add({
       index: chunk.index,
       text: chunk.text,
       tokenIds: chunk.token_ids,
@@ -115,7 +117,7 @@ export class GenerationStream implements Generation, StreamSink {
   }
 
   [Symbol.asyncIterator](): AsyncIterator<GenerateChunk, undefined, undefined> {
-    let position = 0;
+    let position = LOG_START;
     let done = false;
     const finish = (): IteratorReturnResult<undefined> => {
       done = true;
@@ -124,10 +126,10 @@ export class GenerationStream implements Generation, StreamSink {
     return {
       next: async () => {
         while (!done) {
-          const chunk = this.#state === "aborted" ? undefined : this.#chunks[position];
-          if (chunk !== undefined) {
-            position += 1;
-            return { done: false, value: chunk };
+          const found = this.#log.read(position);
+          if (found !== undefined) {
+            position = found.next;
+            return { done: false, value: found.chunk };
           }
           if (this.#state === "ended") return finish();
           if (this.#state !== "running") {
@@ -163,13 +165,12 @@ export class GenerationStream implements Generation, StreamSink {
   }
 
   #result(event: WireEvent, stats: WireStats): GenerateResult {
-    const chunks = this.#chunks;
-    const hasLogprobs = chunks.some((chunk) => chunk.logprobs !== undefined);
+    const { text, tokenIds, logprobs } = this.#log.output();
     return {
       streamId: this.streamId,
-      text: chunks.map((chunk) => chunk.text).join(""),
-      tokens: chunks.flatMap((chunk) => chunk.tokenIds),
-      ...(hasLogprobs ? { logprobs: chunks.flatMap((chunk) => chunk.logprobs ?? []) } : {}),
+      text,
+      tokens: tokenIds,
+      ...(logprobs === undefined ? {} : { logprobs }),
       finishReason: event.finish_reason as FinishReason,
       ...(typeof event.stop_sequence === "string" ? { stopSequence: event.stop_sequence } : {}),
       ...(typeof event.stop_token_id === "number" ? { stopTokenId: event.stop_token_id } : {}),

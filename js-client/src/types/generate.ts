@@ -38,23 +38,26 @@ export interface SamplingParams {
   readonly temperature?: number | undefined;
   /** Probability mass to sample from. Default 1. */
   readonly topP?: number | undefined;
-  /** Number of most likely tokens to sample from. Default 0: all. */
+  /** Number of most likely tokens to sample from. Default 0: all; so does the vocabulary's size and above. */
   readonly topK?: number | undefined;
   /** Least probability relative to the most likely token. Default 0. */
   readonly minP?: number | undefined;
-  /** Probability of excluding the top choices. Default 0. */
+  /**
+   * Probability, at each token, of excluding the top choices but the least likely of them; end of text and
+   * line feed stay. Default 0.
+   */
   readonly xtcProbability?: number | undefined;
-  /** Default 0.1. */
+  /** Probability above which a token is a top choice, up to 0.5. Default 0.1. */
   readonly xtcThreshold?: number | undefined;
-  /** Default 1: none. */
+  /** Divides positive logits of tokens that occurred, multiplies negative ones; above 0, up to 10. Default 1: none. */
   readonly repetitionPenalty?: number | undefined;
-  /** Tokens that the repetition penalty looks back. Default 20. */
+  /** Last tokens that the three penalties look at, the prompt's included; 0: none. Default 20. */
   readonly repetitionContextSize?: number | undefined;
-  /** Default 0. */
+  /** Subtracted once from the logits of tokens that occurred, -2 to 2. Default 0. */
   readonly presencePenalty?: number | undefined;
-  /** Default 0. */
+  /** Subtracted for each occurrence, -2 to 2. Default 0. */
   readonly frequencyPenalty?: number | undefined;
-  /** Added to the logits of these token ids. */
+  /** Added to the logits of these token ids: at most 1024, -100 to 100. */
   readonly logitBias?: Readonly<Record<number, number>> | undefined;
   /** Makes sampling repeatable. Default: another one for every request. */
   readonly seed?: number | undefined;
@@ -120,9 +123,12 @@ export interface TokenLogprob {
   readonly top?: readonly { readonly tokenId: number; readonly text: string; readonly logprob: number }[];
 }
 
-/** What one or more decode steps added to a generation. */
+/**
+ * What one or more decode steps added to a generation: one as long as the reader keeps up. Steps that a slow reader has
+ * not read are joined, so that a stream which is not read does not pile up chunks.
+ */
 export interface GenerateChunk {
-  /** Position among the generation's chunks, from 0. */
+  /** Position among the chunks of this iteration, from 0. */
   readonly index: number;
   /** Whole characters; never part of a stop sequence. Empty while a character or a stop sequence is open. */
   readonly text: string;
@@ -175,7 +181,7 @@ export interface GenerateResult {
 
 /**
  * A running generation: a promise of its result and, independently of that, an iterable of its chunks.
- * Every iteration starts at the first chunk. Leaving a loop early (`break`, `return`, `throw`) cancels the
+ * Every iteration starts at the first token. Leaving a loop early (`break`, `return`, `throw`) cancels the
  * generation. One that fails without anybody waiting for it is not an unhandled rejection.
  *
  * @example
