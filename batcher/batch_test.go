@@ -255,10 +255,10 @@ func TestALongPromptBesideDecodes(t *testing.T) {
 			_, long := b.submit(batcher.Request{Prompt: prompt(2000), MaxTokens: 1})
 			f := long.Wait()
 			beside := b.Stats().Token
-			if median, worst := before.P50, beside.P99; worst > 3*median || worst < 2*median {
+			if median, worst := before.P50, beside.P99; worst > 3*median || worst < 3*median/2 {
 				t.Errorf("median %v before, P99 %v beside the prompt", median, worst)
 			}
-			if f.Stats.TTFT > 10*time.Second {
+			if f.Stats.TTFT > 12*time.Second {
 				t.Errorf("the prompt took %v", f.Stats.TTFT)
 			}
 			for _, n := range b.engine.Chunks() {

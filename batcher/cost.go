@@ -7,9 +7,9 @@ import (
 
 const (
 	// decodeSlowdown is how much longer than decodes alone a step may take with prompt tokens
-	// beside them. With 2.5, streams see a prompt being computed as an inter-token latency of at
+	// beside them. With 2, streams see a prompt being computed as an inter-token latency of at
 	// most 3 times their median, with room for what the estimate misses.
-	decodeSlowdown = 2.5
+	decodeSlowdown = 2
 	// leastSlowdown is allowed whatever the latency target says, so that prompts get on.
 	leastSlowdown = 1.25
 	// leastChunk is the smallest budget beside decodes, for the same reason.
@@ -25,7 +25,7 @@ const (
 	// short one says little about long ones.
 	growth = 4
 	// chunkMultiple is what chunks are rounded down to: kernels compute in tiles.
-	chunkMultiple = 16
+	chunkMultiple = 8
 
 	// decodeWeight is the weight of the newest decode time in its average.
 	decodeWeight = 0.2

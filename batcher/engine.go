@@ -60,6 +60,9 @@ type LoadRequest struct {
 	Path          string
 	ContextLength int    // tokens; 0: the model's own
 	DType         string // "", "float32", "float16" or "bfloat16"; "": the model's own, or the backend's policy
+	// Quantization is what dense matrices become while loading. The zero value leaves them as they
+	// are; 0 bits and a group size of 0 are the mode's usual ones.
+	Quantization Quantization
 }
 
 // LoadProgress reports the bytes of a phase: "read", "convert" or "warmup".
@@ -82,7 +85,7 @@ type ModelInfo struct {
 	LoadMs         float64
 }
 
-// Quantization is the predominant weight format of a model.
+// Quantization is a weight format: of most of a model's matrices, or to quantise to.
 type Quantization struct {
 	Mode      string // "affine", ...
 	Bits      int

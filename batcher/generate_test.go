@@ -33,7 +33,7 @@ func TestPrefillLeavesOneToken(t *testing.T) {
 	}{
 		{1, nil}, {2, []int{1}}, {80, []int{79}}, {81, []int{80}}, {82, []int{80, 1}}, {290, []int{80, 80, 80, 49}},
 	} {
-		inBubble(t, batcher.Config{PrefillStepTokens: 90}, func(t *testing.T, b *bench) {
+		inBubble(t, batcher.Config{PrefillStepTokens: 85}, func(t *testing.T, b *bench) {
 			_, out := b.submit(batcher.Request{Prompt: prompt(c.prompt), MaxTokens: 1})
 			out.Wait()
 			if got := b.engine.Chunks(); !slices.Equal(got, c.chunks) {

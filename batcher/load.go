@@ -17,8 +17,8 @@ type LoadResult struct {
 
 // Load makes a model ready. Concurrent calls for one id are one load, whose failure reaches
 // every caller; a model that is ready is returned with Cached set, unless req asks for another
-// path, context length or dtype than it has: that is an InvalidParams error. A model that is
-// being unloaded is waited for, then loaded anew.
+// path, context length, dtype or quantisation than it has: that is an InvalidParams error. A
+// model that is being unloaded is waited for, then loaded anew.
 //
 // progress may be nil; it must not block or call the batcher, and is not called after Load has
 // returned. When ctx ends, Load returns a Cancelled error; when the last caller's ctx ends,
@@ -72,7 +72,19 @@ func (r *LoadRequest) agrees(info ModelInfo) error {
 	if r.DType != "" && r.DType != info.DType {
 		return invalid("dtype", "model %q is already loaded as %s; unload it first", r.ModelID, info.DType)
 	}
+	if !r.Quantization.covers(info.Quantization) {
+		return invalid("quantization", "model %q is already loaded with other weights; unload it first", r.ModelID)
+	}
 	return nil
+}
+
+// covers reports whether have is what q asks for; fields that are zero ask for nothing.
+func (q Quantization) covers(have *Quantization) bool {
+	if q == (Quantization{}) {
+		return true
+	}
+	return have != nil && (q.Mode == "" || q.Mode == have.Mode) && (q.Bits == 0 || q.Bits == have.Bits) &&
+		(q.GroupSize == 0 || q.GroupSize == have.GroupSize)
 }
 
 func wait(ctx context.Context, done <-chan struct{}) error {

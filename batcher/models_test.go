@@ -93,6 +93,7 @@ func TestLoadOfALoadedModel(t *testing.T) {
 			"local_path":     {Path: "/other"},
 			"context_length": {Path: "/m", ContextLength: 100},
 			"dtype":          {Path: "/m", DType: "float16"},
+			"quantization":   {Path: "/m", Quantization: batcher.Quantization{Bits: 8}},
 		} {
 			_, err := load(req)
 			wantKind(t, err, fault.InvalidParams)

@@ -30,7 +30,7 @@ func TestDefaults(t *testing.T) {
 		Metrics: envcfg.Metrics{Port: 9090},
 		Wire:    envcfg.Wire{MaxFrameBytes: 64 << 20},
 		Log:     envcfg.Log{Format: "text", Level: "info"},
-		Device:  envcfg.Device{Kind: "auto", MemoryLimitBytes: envcfg.Auto, CacheLimitBytes: envcfg.Auto, CPUDenseWeights: "auto"},
+		Device:  envcfg.Device{Kind: "auto", MemoryLimitBytes: envcfg.Auto, CacheLimitBytes: envcfg.Auto, CPUDenseWeights: "auto", CPUKernels: "auto"},
 	}
 	got, err := load(nil)
 	if err != nil {
@@ -72,6 +72,7 @@ var accepted = map[string][]string{
 	"MLX_CACHE_LIMIT_BYTES":              {"0", "1073741824"},
 	"MLX_CPU_THREADS":                    {"1", "1024"},
 	"MLX_CPU_DENSE_WEIGHTS":              {"on", "off"},
+	"MLX_CPU_KERNELS":                    {"off"},
 }
 
 // Values outside each variable's range, or of another form.
@@ -100,6 +101,7 @@ var refused = map[string][]string{
 	"MLX_CACHE_LIMIT_BYTES":              {"-1", "all"},
 	"MLX_CPU_THREADS":                    {"-1", "1025"},
 	"MLX_CPU_DENSE_WEIGHTS":              {"yes"},
+	"MLX_CPU_KERNELS":                    {"sse"},
 }
 
 func TestEveryVariable(t *testing.T) {

@@ -95,4 +95,7 @@ var Variables = []Variable{
 	enum("MLX_CPU_DENSE_WEIGHTS", []string{"auto", "on", "off"},
 		"CPU backend: keep float32 copies of quantised weights, for several times faster prefill. Auto: when they fit into memory.",
 		func(c *Config) *string { return &c.Device.CPUDenseWeights }),
+	enum("MLX_CPU_KERNELS", []string{"auto", "off"},
+		"CPU backend: the worker's own vector code for what MLX computes element by element. Auto: where the processor has AVX2.",
+		func(c *Config) *string { return &c.Device.CPUKernels }),
 }

@@ -93,12 +93,13 @@ func TestTinyModelsEqualMLXLM(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			m.write(t, dir)
-			policies := []string{"off"}
+			policies := []gpu.Config{{DenseWeights: "off"}, {DenseWeights: "off", CPUKernels: "off"}}
 			if len(m.Formats) > 0 {
-				policies = append(policies, "on")
+				policies = append(policies, gpu.Config{DenseWeights: "on"})
 			}
-			for _, dense := range policies {
-				engine := newEngine(t, gpu.Config{DenseWeights: dense})
+			for _, policy := range policies {
+				dense := fmt.Sprintf("%s, kernels %q", policy.DenseWeights, policy.CPUKernels)
+				engine := newEngine(t, policy)
 				loadModel(t, engine, dir)
 				var jobs []*job
 				for label, run := range m.Runs {

@@ -16,6 +16,7 @@ func newEngine(config envcfg.Config) (batcher.Engine, rpc.Info, error) {
 		Device:           d.Kind,
 		CPUThreads:       d.CPUThreads,
 		DenseWeights:     d.CPUDenseWeights,
+		CPUKernels:       d.CPUKernels,
 		MemoryLimitBytes: d.MemoryLimitBytes,
 		CacheLimitBytes:  d.CacheLimitBytes,
 	})

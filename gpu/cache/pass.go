@@ -192,5 +192,5 @@ func newChunkMask(s *mlx.Scope, window, offset, n int) mlx.Mask {
 	distance := s.Subtract(queries, s.Arange(0, float64(before+n), 1, mlx.Int32))
 	notLater := s.GreaterEqual(distance, s.Int32s([]int32{0}, 1))
 	inWindow := s.Less(distance, s.Int32s([]int32{int32(window)}, 1))
-	return mlx.Mask{Visible: s.LogicalAnd(notLater, inWindow)}
+	return mlx.Mask{Visible: s.LogicalAnd(notLater, inWindow), Window: window}
 }

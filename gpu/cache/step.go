@@ -45,7 +45,8 @@ func (st *step) plan(s *mlx.Scope, positions int) *plan {
 		p.rows = s.Arange(0, float64(n), 1, mlx.Int32)
 	}
 	if !sameSight {
-		p.mask.Visible = s.Less(s.Arange(0, float64(p.span), 1, mlx.Int32), s.Int32s(seen, n, 1, 1, 1))
+		p.mask.Counts = s.Int32s(seen, n)
+		p.mask.Visible = s.Less(s.Arange(0, float64(p.span), 1, mlx.Int32), s.Reshape(p.mask.Counts, n, 1, 1, 1))
 	}
 	st.plans[positions] = p
 	return p

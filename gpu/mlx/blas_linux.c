@@ -213,6 +213,10 @@ static void share(piece_fn run, const void* product, blasint columns, blasint pi
   pthread_mutex_unlock(&pool.busy);
 }
 
+void blas_share(void (*run)(const void* job, int first, int count), const void* job, int n, int piece) {
+  share(run, job, n, piece);
+}
+
 // piece_of cuts n columns into about 16 pieces of at least least, in steps of 16.
 static blasint piece_of(blasint n, blasint least, blasint most) {
   blasint piece = (n / 16 + 15) / 16 * 16;

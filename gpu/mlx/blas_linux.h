@@ -2,6 +2,10 @@
 #ifndef MLX_WORKER_BLAS_LINUX_H
 #define MLX_WORKER_BLAS_LINUX_H
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 // Loads OpenBLAS; before any product, once or more often, not from several threads at once.
 // Returns NULL, or the dynamic linker's words.
 const char* blas_load(void);
@@ -9,5 +13,14 @@ const char* blas_load(void);
 // Sets how many threads share a product, the caller's included; at least 1. Threads are started
 // once and live as long as the process. Not safe during a product.
 void blas_set_threads(int n);
+
+// Calls run(job, first, count) for parts of [0, n) of piece each (the last may be smaller), on all
+// threads that products have, and returns when all are done. Which thread does which part is not
+// said.
+void blas_share(void (*run)(const void* job, int first, int count), const void* job, int n, int piece);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

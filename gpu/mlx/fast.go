@@ -33,6 +33,9 @@ func (s *Scope) RMSNorm(x, weight Array, eps float32) Array {
 	if s.err != nil {
 		return Array{}
 	}
+	if s.kernels && x.DType() == Float32 {
+		return s.rmsNorm(x, weight, eps)
+	}
 	var out C.mlx_array
 	return s.own("rms_norm", C.mlx_fast_rms_norm(&out, x.c(), weight.c(), C.float(eps), s.stream), out, x, weight)
 }
@@ -76,6 +79,10 @@ type Mask struct {
 	Causal bool
 	// Visible is bool, broadcast to [B, heads, L, S], or null. It excludes Causal.
 	Visible Array
+
+	// Where Visible is one of these, they say the same in short.
+	Counts Array // int32 [B]: one query a row, which sees so many of the first positions
+	Window int   // queries see so many positions up to their own; 0: it is not that
 }
 
 // Attention is fused scaled dot-product attention: q [B, heads, L, d], k and v

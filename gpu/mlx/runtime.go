@@ -22,7 +22,10 @@ const (
 )
 
 // Stream is a queue of operations on a device, bound to the thread that opened the Runtime.
-type Stream struct{ c C.mlx_stream }
+type Stream struct {
+	c       C.mlx_stream
+	kernels bool // see Scope.Kernels
+}
 
 // Device describes the device that a Runtime uses.
 type Device struct {
@@ -36,6 +39,7 @@ type Device struct {
 type Options struct {
 	Device           string // "auto", "cpu" or "gpu"
 	CPUThreads       int    // threads of BLAS on the CPU; 0: its default
+	PlainCPU         bool   // use MLX's own operations only, see Scope.Kernels
 	MemoryLimitBytes int64  // 0: MLX's default
 	CacheLimitBytes  int64  // -1: MLX's default
 }
@@ -91,6 +95,7 @@ func Open(opts Options) (*Runtime, error) {
 		return nil, newOpError("set_default_stream")
 	}
 	if backend == CPU {
+		r.Stream.kernels = !opts.PlainCPU && kernelsSupported()
 		setBLASThreads(opts.CPUThreads)
 	}
 	r.Device = describeDevice(backend, r.device)

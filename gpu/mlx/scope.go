@@ -11,15 +11,16 @@ import (
 // Scope owns the arrays made in it and holds the first error. A Scope belongs to one
 // goroutine on the MLX thread.
 type Scope struct {
-	stream C.mlx_stream
-	arrays []C.mlx_array
-	err    error
-	closed bool
+	stream  C.mlx_stream
+	kernels bool
+	arrays  []C.mlx_array
+	err     error
+	closed  bool
 }
 
 // NewScope opens a scope whose operations run on stream. The caller closes it.
 func NewScope(stream Stream) *Scope {
-	return &Scope{stream: stream.c}
+	return &Scope{stream: stream.c, kernels: stream.kernels}
 }
 
 // Build runs fn in a fresh scope, closes it, and returns the scope's first error or fn's.

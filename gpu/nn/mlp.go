@@ -22,6 +22,9 @@ func cpuSiLU(s *mlx.Scope, x mlx.Array) mlx.Array {
 	if s.Err() != nil {
 		return mlx.Array{}
 	}
+	if s.Kernels() && x.DType() == mlx.Float32 {
+		return s.SiLU(x)
+	}
 	power := s.Power(s.Scalar(1/math.E, x.DType()), x)
 	return s.Divide(x, s.Add(s.Scalar(1, x.DType()), power))
 }
@@ -53,6 +56,8 @@ type GatedMLP struct {
 	Down         Linear
 	Intermediate int
 	Activation   Activation
+
+	swiGLU bool // Activation is SiLU
 }
 
 // GatedMLP builds gate_proj, up_proj and down_proj below path.
@@ -67,12 +72,17 @@ func (b *Builder) GatedMLP(path string, hidden, intermediate int, activation Act
 
 // SwiGLU is GatedMLP with SiLU.
 func (b *Builder) SwiGLU(path string, hidden, intermediate int) *GatedMLP {
-	return b.GatedMLP(path, hidden, intermediate, b.SiLU())
+	m := b.GatedMLP(path, hidden, intermediate, b.SiLU())
+	m.swiGLU = true
+	return m
 }
 
 // Forward applies the layer to x, [..., hidden].
 func (m *GatedMLP) Forward(s *mlx.Scope, x mlx.Array) mlx.Array {
 	both := m.GateUp.Forward(s, x)
+	if m.swiGLU && s.Kernels() && s.Err() == nil && both.DType() == mlx.Float32 {
+		return m.Down.Forward(s, s.GatedSiLU(both))
+	}
 	gate := s.SliceAxis(both, -1, 0, m.Intermediate)
 	up := s.SliceAxis(both, -1, m.Intermediate, 2*m.Intermediate)
 	return m.Down.Forward(s, s.Multiply(m.Activation(s, gate), up))

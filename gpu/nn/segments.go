@@ -130,7 +130,31 @@ func (c *Context) compare(q, k, v mlx.Array, scores Scores, mask mlx.Mask) mlx.A
 	if scores.Sinks != nil {
 		sinks = scores.Sinks.Array()
 	}
+	if scores.Sinks == nil && c.Kernels() && kernelsFit(q, k, v) {
+		if q.Dim(2) == 1 && (mask.Visible.IsNull() || !mask.Counts.IsNull()) {
+			return c.AttendOne(q, k, v, mask.Counts, scores.Scale)
+		}
+		if mask.Causal || mask.Window > 0 {
+			return c.cpuAttention(q, k, v, scores.Scale, mask.Window)
+		}
+	}
 	return c.Scope.Attention(q, k, v, scores.Scale, mask, sinks)
+}
+
+// kernelsFit reports whether mlx.Scope.AttendOne takes the arrays.
+func kernelsFit(q, k, v mlx.Array) bool {
+	return q.DType() == mlx.Float32 && k.DType() == mlx.Float32 && q.Dim(3)%8 == 0 && q.Dim(3) == v.Dim(3)
+}
+
+// cpuAttention is causal attention by two products and a softmax between them.
+func (c *Context) cpuAttention(q, k, v mlx.Array, scale float32, window int) mlx.Array {
+	rows, heads, length, dim := q.Dim(0), q.Dim(1), q.Dim(2), q.Dim(3)
+	kvHeads, span := k.Dim(1), k.Dim(2)
+	q = c.Reshape(q, rows, kvHeads, heads/kvHeads, length, dim)
+	k = c.Transpose(c.Reshape(k, rows, kvHeads, 1, span, dim), 0, 1, 2, 4, 3)
+	shares := c.CausalSoftmax(c.MatMul(q, k), scale, window)
+	y := c.MatMul(shares, c.Reshape(v, rows, kvHeads, 1, span, dim))
+	return c.Reshape(y, rows, heads, length, dim)
 }
 
 // softCapped is attention whose scores are capped, which no fused kernel has; as mlx-lm computes

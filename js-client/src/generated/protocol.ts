@@ -432,4 +432,5 @@ export type EnvironmentVariable =
   | "MLX_MEMORY_LIMIT_BYTES"
   | "MLX_CACHE_LIMIT_BYTES"
   | "MLX_CPU_THREADS"
-  | "MLX_CPU_DENSE_WEIGHTS";
+  | "MLX_CPU_DENSE_WEIGHTS"
+  | "MLX_CPU_KERNELS";
