@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup model build build-go build-client check test generate fmt \
-	bench bench-startup darwin-check clean distclean
+	bench bench-startup pack darwin-check clean distclean
 
 help: ## List every task
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -41,11 +41,14 @@ bench: ## Fifty questions against a real model (npm run bench:50-questions -- --
 bench-startup: ## Start-up time and memory of the worker
 	npm run bench:startup
 
+pack: setup build-client ## Write the npm tarballs of the client and of this platform's worker to dist/
+	@scripts/pack.sh
+
 darwin-check: setup ## Type-check the Go code for macOS on Apple silicon, cgo included, on any machine
 	@scripts/darwin-check.sh
 
 clean: ## Remove what was built in this clone
-	rm -rf bin js-client/dist text/native/target .deps/cargo-target .deps/reports
+	rm -rf bin dist js-client/dist text/native/target .deps/cargo-target .deps/reports
 
 distclean: clean ## Remove dependencies and npm packages too; the shared cache stays
 	rm -rf .deps node_modules js-client/node_modules

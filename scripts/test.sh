@@ -12,4 +12,5 @@ stage go-mlx-race.json go_test mlx-race -race -count=1 -timeout 20m
 stage vitest-unit.json vitest unit
 stage vitest-bench.json vitest_bench
 stage vitest-e2e.json vitest e2e
+stage package scripts/pack-test.sh
 finish
