@@ -1,6 +1,7 @@
 package gpu_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"math"
@@ -17,10 +18,14 @@ import (
 
 const modelID = "model"
 
-// newEngine starts an engine on the CPU with one BLAS thread: tests share the machine.
-func newEngine(t *testing.T, config gpu.Config) *gpu.Engine {
+// testDevice is where the tests of this package compute: the CPU, unless MLX_TEST_DEVICE names
+// another device of MLX_DEVICE.
+func testDevice() string { return cmp.Or(os.Getenv("MLX_TEST_DEVICE"), "cpu") }
+
+// newEngine starts an engine with one BLAS thread: tests share the machine.
+func newEngine(t testing.TB, config gpu.Config) *gpu.Engine {
 	t.Helper()
-	config.Device, config.CPUThreads, config.CacheLimitBytes = "cpu", 1, -1
+	config.Device, config.CPUThreads, config.CacheLimitBytes = testDevice(), 1, -1
 	engine, err := gpu.New(config)
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +38,7 @@ func newEngine(t *testing.T, config gpu.Config) *gpu.Engine {
 	return engine
 }
 
-func loadModel(t *testing.T, engine *gpu.Engine, path string) batcher.ModelInfo {
+func loadModel(t testing.TB, engine *gpu.Engine, path string) batcher.ModelInfo {
 	t.Helper()
 	info, err := engine.Load(context.Background(), batcher.LoadRequest{ModelID: modelID, Path: path}, nil)
 	if err != nil {

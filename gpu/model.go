@@ -58,8 +58,16 @@ func (e *Engine) Load(ctx context.Context, req batcher.LoadRequest, progress fun
 	if err != nil {
 		return batcher.ModelInfo{}, err
 	}
-	policy, err := e.policy(req.DType, checkpoint)
+	quantization, conversion, err := quantizeTo(req.Quantization, config)
 	if err != nil {
+		return batcher.ModelInfo{}, err
+	}
+	policy, err := e.policy(req.DType, checkpoint, quantization)
+	if err != nil {
+		return batcher.ModelInfo{}, err
+	}
+	policy.Conversion = conversion
+	if err := e.roomToExpand(checkpoint, policy); err != nil {
 		return batcher.ModelInfo{}, err
 	}
 	m, dtype, err := e.build(ctx, checkpoint, policy, progress)
@@ -75,7 +83,7 @@ func (e *Engine) Load(ctx context.Context, req batcher.LoadRequest, progress fun
 		DType:          dtype.String(),
 		VocabSize:      m.VocabSize(),
 	}
-	if q := config.Quantization(); q != nil {
+	if q := quantization; q != nil {
 		m.info.Quantization = &batcher.Quantization{Mode: string(q.Mode), Bits: q.Bits, GroupSize: q.GroupSize}
 	}
 	m.info.LoadMs = float64(time.Since(start).Microseconds()) / 1000
@@ -237,7 +245,7 @@ var dtypesByName = map[string]mlx.DType{"float32": mlx.Float32, "float16": mlx.F
 
 // policy decides how weights are kept. On the CPU half precision is slower than float32 by an
 // order of magnitude, so float32 is the default there.
-func (e *Engine) policy(dtype string, checkpoint load.Checkpoint) (nn.Policy, error) {
+func (e *Engine) policy(dtype string, checkpoint load.Checkpoint, q *load.QuantSpec) (nn.Policy, error) {
 	p := nn.Policy{Backend: e.info.Backend, DType: checkpoint.Config().DType}
 	if p.Backend == mlx.CPU {
 		float32Type := mlx.Float32
@@ -250,24 +258,51 @@ func (e *Engine) policy(dtype string, checkpoint load.Checkpoint) (nn.Policy, er
 		}
 		p.DType = &d
 	}
-	p.DenseWeights = p.Backend == mlx.CPU && *p.DType == mlx.Float32 && e.denseWeightsFit(checkpoint)
+	p.DenseWeights = p.Backend == mlx.CPU && *p.DType == mlx.Float32 && e.denseWeightsFit(checkpoint, q)
 	return p, nil
 }
 
 // denseWeightsFit reports whether dense float32 copies of the quantised matrices are wanted:
 // in mode "auto" if they take at most half of the memory that is free.
-func (e *Engine) denseWeightsFit(checkpoint load.Checkpoint) bool {
-	q := checkpoint.Config().Quantization()
+func (e *Engine) denseWeightsFit(checkpoint load.Checkpoint, q *load.QuantSpec) bool {
 	switch {
 	case q == nil || e.config.DenseWeights == "off":
 		return false
 	case e.config.DenseWeights == "on":
 		return true
 	}
-	const scaleAndBiasBits = 2 * 16
-	storedBits := float64(q.Bits) + scaleAndBiasBits/float64(q.GroupSize)
-	denseBytes := float64(checkpoint.TotalBytes()) * 32 / storedBits
+	denseBytes := 4 * elements(checkpoint, q)
 	return denseBytes <= float64(availableMemoryBytes())/2
+}
+
+// elements estimates how many numbers a checkpoint holds that is quantised, or is going to be.
+func elements(checkpoint load.Checkpoint, q *load.QuantSpec) (count float64) {
+	if checkpoint.Config().Quantization() != nil {
+		const scaleAndBiasBits = 2 * 16
+		return 8 * float64(checkpoint.TotalBytes()) / (float64(q.Bits) + scaleAndBiasBits/float64(q.GroupSize))
+	}
+	for _, a := range checkpoint.Arrays(false) {
+		count += float64(a.Size() / a.DType.Size())
+	}
+	return count
+}
+
+// roomToExpand refuses a checkpoint whose matrices without a format in MLX would not fit densely.
+func (e *Engine) roomToExpand(checkpoint load.Checkpoint, policy nn.Policy) error {
+	expander, ok := checkpoint.(load.Expander)
+	if !ok {
+		return nil
+	}
+	elements, first := expander.Expanded()
+	free := e.memoryLimit() - e.memory.active.Load()
+	if unused := availableMemoryBytes(); policy.Backend == mlx.CPU && unused > 0 {
+		free = min(free, unused)
+	}
+	if need := elements * int64(policy.DType.Size()); need > free {
+		return fault.New(fault.InsufficientMemory, "%s and others like it become dense, which takes %d bytes; %d are free", first, need, free).
+			With("required_bytes", need).With("available_bytes", free)
+	}
+	return nil
 }
 
 // loadError makes every failure of a load one of its kind, and names a cancelled load.

@@ -77,7 +77,7 @@ def build(case: Case) -> tuple[nn.Module, dict, dict]:
             use = q.get(path, own(path, module) if own else True)
             if use:
                 default = {"group_size": q["group_size"], "bits": q["bits"], "mode": q.get("mode", "affine")}
-                formats[path] = default | (use if isinstance(use, dict) else {})
+                formats[path] = {"mode": "affine"} | use if isinstance(use, dict) else default
             return use
 
         nn.quantize(model, q["group_size"], q["bits"], mode=q.get("mode", "affine"), class_predicate=layer)
@@ -117,10 +117,10 @@ def golden(name: str, case: Case) -> dict:
         distinct, margin = len(set(runs[label]["tokens"])), min(runs[label]["margins"])
         print(f"{name:32} {label:8} {distinct:3} distinct tokens, smallest margin {margin:.4f}")
     config = dict(case.config if case.stored is None else case.stored)
-    if quantization := case.config.get("quantization"):
+    if (quantization := case.config.get("quantization")) and "quantization" not in (case.stored or {}):
         # As mlx_lm.convert writes it: what differs from the default is named.
-        default = {"group_size": quantization["group_size"], "bits": quantization["bits"]}
-        own = {path: f for path, f in formats.items() if {k: f[k] for k in default} != default}
+        default = {k: quantization.get(k, "affine") for k in ("group_size", "bits", "mode")}
+        own = {path: f for path, f in formats.items() if f != default}
         config["quantization"] = quantization | own
     return {
         "mlx": mx.__version__,

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"mlx-worker/internal/fault"
+	"mlx-worker/internal/pyjson"
 )
 
 // Largest files that OpenFolder reads.
@@ -111,7 +112,7 @@ func (f modelFolder) readJSON(name string, target any) error {
 	if err != nil || data == nil {
 		return err
 	}
-	if err := json.Unmarshal(data, target); err != nil {
+	if err := json.Unmarshal(pyjson.Standard(data), target); err != nil {
 		return fault.New(fault.ModelLoad, "%s: %w", name, err).With("file", name)
 	}
 	return nil

@@ -28,7 +28,7 @@ func (r *Row) Length() int { return r.length }
 // group is the rows of one capacity.
 type group struct {
 	capacity int
-	slots    int       // rows that the buffers have
+	slots    int       // rows that the buffers of keys and values have
 	rows     []*Row    // by slot
 	buffers  []buffers // by layer, empty until the first token
 }
@@ -149,6 +149,13 @@ func (g *group) extract(stream mlx.Stream, spec Spec, r *Row) (*Sequence, error)
 	q.length, q.capacity = r.length, spec.CapacityFor(r.length+1)
 	err := mlx.Build(stream, func(s *mlx.Scope) error {
 		for i, l := range spec.Layers {
+			if g.buffers[i].empty() {
+				continue // no token yet
+			}
+			if l.Recurrent {
+				q.buffers[i].state.set(s, g.buffers[i].state.get(s, r.slot, 1))
+				continue
+			}
 			held, wanted := l.positions(g.capacity), l.positions(q.capacity)
 			row := get(s, g.buffers[i].kv(), r.slot, 1, 0, held)
 			if wanted > held {
@@ -203,7 +210,7 @@ func (g *group) settle(stream mlx.Stream, spec Spec, arrivals []arrival) error {
 		return err
 	}
 	if err := g.write(stream, spec, append(moved, arrivals...)); err != nil {
-		return fmt.Errorf("arrange the KV cache of %d sequences: %w", len(g.rows), err)
+		return fmt.Errorf("arrange the caches of %d sequences: %w", len(g.rows), err)
 	}
 	return nil
 }
@@ -259,6 +266,10 @@ func (g *group) write(stream mlx.Stream, spec Spec, arrivals []arrival) error {
 	}()
 	err := mlx.Build(stream, func(s *mlx.Scope) error {
 		for i, l := range spec.Layers {
+			if l.Recurrent {
+				g.writeState(s, &g.buffers[i].state, i, arrivals)
+				continue
+			}
 			g.writeLayer(s, &g.buffers[i], i, l.positions(g.capacity), slots, arrivals)
 		}
 		return nil
@@ -288,6 +299,21 @@ func (g *group) writeLayer(s *mlx.Scope, b *buffers, layer, positions, slots int
 	}
 	if !whole.keys.IsNull() {
 		b.set(s, whole)
+	}
+}
+
+// writeState writes the states of arrivals, zeros for those without a token. Rows beyond those that
+// there are go with the next step.
+func (g *group) writeState(s *mlx.Scope, st *state, layer int, arrivals []arrival) {
+	if !st.empty() && st.rows() < len(g.rows) {
+		st.grow(s, len(g.rows))
+	}
+	for _, a := range arrivals {
+		part := a.sequence.buffers[layer].state
+		if st.empty() {
+			*st = part.room(s, len(g.rows))
+		}
+		st.put(s, a.row.slot, part)
 	}
 }
 

@@ -26,7 +26,7 @@ const (
 	headDim = 3
 )
 
-var spec = Spec{Layers: []Layer{{}, {Window: 5}, {Window: 70}}, LeastCapacity: 8}
+var spec = Spec{Layers: []Layer{{}, {Window: 5}, {Window: 70}, {Recurrent: true}, {Block: 5}, {Block: 70}}, LeastCapacity: 8}
 
 // key is element i of the key of a sequence's position; its value is the negative.
 func key(id, position, i int) float32 { return float32(id*10_000+position*10) + float32(i)/8 }
@@ -73,7 +73,7 @@ func TestBatchKeepsEverySequence(t *testing.T) {
 			var joining []*Sequence
 			var joiners []*member
 			for range r.IntN(3) {
-				m := &member{id: id*4 + len(joiners), length: r.IntN(90)}
+				m := &member{id: id*4 + len(joiners), length: max(0, r.IntN(110)-20)}
 				q, err := prefilled(stream, r, m)
 				if err != nil {
 					return err
@@ -109,7 +109,11 @@ func prefilled(stream mlx.Stream, r *rand.Rand, m *member) (*Sequence, error) {
 		err := mlx.Build(stream, func(s *mlx.Scope) error {
 			pass := NewPass(s, spec, nil, Chunk{q, n})
 			segment := pass.Segments()[0]
-			for layer := range spec.Layers {
+			for layer, l := range spec.Layers {
+				if l.Recurrent {
+					advance(s, segment, layer, []int{m.id}, []int{q.Length()}, n)
+					continue
+				}
 				chunk := tokens(s, m.id, q.Length(), q.Length()+n)
 				segment.Update(layer, chunk.keys, chunk.values)
 			}
@@ -126,8 +130,18 @@ func prefilled(stream mlx.Stream, r *rand.Rand, m *member) (*Sequence, error) {
 	return q, nil
 }
 
-// seen is what a segment's rows may look at in a layer.
-type seen struct{ keys, values, visible mlx.Ref }
+// seen is what a segment's rows may look at in a layer: keys and values, or a state.
+type seen struct {
+	keys, values, visible mlx.Ref
+	state                 state
+}
+
+func (o *seen) free() {
+	o.keys.Free()
+	o.values.Free()
+	o.visible.Free()
+	o.state.free()
+}
 
 // decode adds a token to every row and checks what the rows see.
 func decode(stream mlx.Stream, batch *Batch, members []*member) error {
@@ -146,20 +160,26 @@ func decode(stream mlx.Stream, batch *Batch, members []*member) error {
 		segments = pass.Segments()
 		for _, g := range segments {
 			var keys []mlx.Array
+			var ids, positions []int
 			for _, row := range rows[g.First : g.First+g.Tokens] {
 				m := byRow[row]
+				ids, positions = append(ids, m.id), append(positions, m.length)
 				keys = append(keys, tokens(s, m.id, m.length, m.length+1).keys)
 			}
 			joined := s.Concatenate(0, keys...)
-			for layer := range spec.Layers {
-				k, v, mask := g.Update(layer, joined, s.Negative(joined))
+			for layer, l := range spec.Layers {
 				out := &seen{}
+				all = append(all, out)
+				if l.Recurrent {
+					out.state.set(s, advance(s, g, layer, ids, positions, 1))
+					continue
+				}
+				k, v, mask := g.Update(layer, joined, s.Negative(joined))
 				out.keys.Set(s, k)
 				out.values.Set(s, v)
 				if !mask.Visible.IsNull() {
 					out.visible.Set(s, s.AsType(mask.Visible, mlx.Int32))
 				}
-				all = append(all, out)
 			}
 		}
 		pass.Commit()
@@ -172,13 +192,15 @@ func decode(stream mlx.Stream, batch *Batch, members []*member) error {
 		for layer := range spec.Layers {
 			out := all[i*len(spec.Layers)+layer]
 			for slot, row := range rows[g.First : g.First+g.Tokens] {
-				if err := check(stream, out, slot, g.Tokens, byRow[row], spec.Layers[layer]); err != nil {
+				judge := check
+				if spec.Layers[layer].Recurrent {
+					judge = checkState
+				}
+				if err := judge(stream, out, slot, g.Tokens, byRow[row], spec.Layers[layer]); err != nil {
 					return fmt.Errorf("layer %d: %w", layer, err)
 				}
 			}
-			out.keys.Free()
-			out.values.Free()
-			out.visible.Free()
+			out.free()
 		}
 	}
 	for _, m := range members {
@@ -226,6 +248,9 @@ func check(stream mlx.Stream, out *seen, slot, rows int, m *member, l Layer) err
 	first := 0
 	if l.Window > 0 {
 		first = max(0, m.length+1-l.Window)
+	}
+	if l.Block > 0 {
+		first = m.length - m.length%l.Block
 	}
 	var want []float32
 	for p := first; p <= m.length; p++ {

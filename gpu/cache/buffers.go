@@ -13,12 +13,17 @@ func (a kv) with(b kv, f func(a, b mlx.Array) mlx.Array) kv {
 	return kv{f(a.keys, b.keys), f(a.values, b.values)}
 }
 
-// buffers are a layer's keys and values across steps, of one or more sequences. Position p of a
-// sequence is at p modulo positions. They are written in place: nothing else may hold them while
-// a step is evaluated. What was never written is zero, so that it is finite where a mask hides it.
-type buffers struct{ keys, values mlx.Ref }
+// buffers are a layer's keys and values across steps, or its state, of one or more sequences.
+//
+// Position p of a sequence is at p modulo positions. Keys and values are written in place: nothing
+// else may hold them while a step is evaluated. What was never written is zero, so that it is
+// finite where a mask hides it.
+type buffers struct {
+	keys, values mlx.Ref
+	state        state
+}
 
-func (b *buffers) empty() bool { return b.keys.Array().IsNull() }
+func (b *buffers) empty() bool { return b.keys.Array().IsNull() && b.state.empty() }
 
 func (b *buffers) kv() kv { return kv{b.keys.Array(), b.values.Array()} }
 
@@ -37,11 +42,12 @@ func (b *buffers) move() buffers {
 func (b *buffers) free() {
 	b.keys.Free()
 	b.values.Free()
+	b.state.free()
 }
 
-// positionBytes is the memory of one position of one sequence.
+// positionBytes is the memory of the keys and values of one position of one sequence.
 func (b *buffers) positionBytes() int64 {
-	if b.empty() {
+	if b.keys.Array().IsNull() {
 		return 0
 	}
 	bytes := func(a mlx.Array) int64 { return a.NBytes() / int64(a.Dim(0)*a.Dim(2)) }
@@ -52,9 +58,10 @@ func (b *buffers) positionBytes() int64 {
 func arrays(all []buffers) []mlx.Array {
 	var out []mlx.Array
 	for i := range all {
-		if !all[i].empty() {
+		if !all[i].keys.Array().IsNull() {
 			out = append(out, all[i].keys.Array(), all[i].values.Array())
 		}
+		out = append(out, all[i].state.arrays()...)
 	}
 	return out
 }

@@ -29,7 +29,7 @@ type seenBy struct {
 // maskKey names a chunk's mask: layers of one window share it.
 type maskKey struct {
 	sequence *Sequence
-	window   int
+	layer    Layer
 }
 
 // Chunk is the next N tokens of a sequence's prompt.
@@ -106,8 +106,9 @@ func (p *Pass) rowPositions() mlx.Array {
 	return p.scope.Int32s(all, len(all))
 }
 
-// Segment is a part of the pass whose tokens attend alike: the rows of one capacity, [rows,
-// heads, 1, head_dim], or one chunk, [1, heads, n, head_dim].
+// Segment is a part of the pass whose tokens are alike: the rows of one capacity, of a token each,
+// or one chunk of a sequence. Heads of attention are [rows, heads, 1, head_dim] and [1, heads, n,
+// head_dim].
 type Segment struct {
 	First, Tokens int  // its place in the pass's T tokens
 	Decode        bool // rows of one token each
@@ -141,7 +142,7 @@ func (g Segment) Update(layer int, keys, values mlx.Array) (allKeys, allValues m
 	} else {
 		q := g.chunk.Sequence
 		seen = q.append(g.pass.scope, layer, kv{keys, values}, q.spec.CapacityFor(q.length+g.chunk.N+1))
-		mask = g.pass.chunkMask(g.chunk, g.pass.spec.Layers[layer].Window)
+		mask = g.pass.chunkMask(g.chunk, g.pass.spec.Layers[layer])
 	}
 	g.pass.seen[seenKey{g.First, layer}] = seenBy{seen.keys, seen.values, mask}
 	return seen.keys, seen.values, mask
@@ -151,6 +152,27 @@ func (g Segment) Update(layer int, keys, values mlx.Array) (allKeys, allValues m
 func (g Segment) Seen(layer int) (allKeys, allValues mlx.Array, mask mlx.Mask) {
 	s := g.pass.seen[seenKey{g.First, layer}]
 	return s.keys, s.values, s.mask
+}
+
+// State returns what a recurrent layer keeps of the segment's rows, arrays of [rows or 1, ...], or
+// nil if it keeps nothing of any row yet. A row without a token among others has zeros.
+func (g Segment) State(layer int) []mlx.Array {
+	st, rows := g.state(layer)
+	return st.get(g.pass.scope, 0, rows)
+}
+
+// SetState replaces what a recurrent layer keeps of the segment's rows, by arrays of the shapes
+// that it always has.
+func (g Segment) SetState(layer int, arrays ...mlx.Array) {
+	st, _ := g.state(layer)
+	st.set(g.pass.scope, arrays)
+}
+
+func (g Segment) state(layer int) (st *state, rows int) {
+	if g.Decode {
+		return &g.step.group.buffers[layer].state, g.Tokens
+	}
+	return &g.chunk.Sequence.buffers[layer].state, 1
 }
 
 // Commit counts the pass's tokens as cached, after the pass was built.
@@ -166,31 +188,35 @@ func (p *Pass) Commit() {
 	}
 }
 
-func (p *Pass) chunkMask(c Chunk, window int) mlx.Mask {
-	key := maskKey{c.Sequence, window}
+func (p *Pass) chunkMask(c Chunk, l Layer) mlx.Mask {
+	key := maskKey{c.Sequence, l}
 	mask, built := p.masks[key]
 	if !built {
-		mask = newChunkMask(p.scope, window, c.Sequence.length, c.N)
+		mask = newChunkMask(p.scope, l, c.Sequence.length, c.N)
 		p.masks[key] = mask
 	}
 	return mask
 }
 
-// newChunkMask is for n queries after offset positions, of which a window keeps window-1.
-func newChunkMask(s *mlx.Scope, window, offset, n int) mlx.Mask {
-	before := offset
-	if window > 0 {
-		before = min(offset, window-1)
-	}
+// newChunkMask is for n queries after offset positions, of which those are kept that the first
+// query sees.
+func newChunkMask(s *mlx.Scope, l Layer, offset, n int) mlx.Mask {
+	before := l.before(offset)
 	if n == 1 { // what is kept is what it sees
 		return mlx.Mask{}
 	}
-	if window == 0 || before+n <= window {
+	if !l.rolls() || before+n <= l.Window+l.Block {
 		return mlx.Mask{Causal: true}
 	}
 	queries := s.Reshape(s.Arange(float64(before), float64(before+n), 1, mlx.Int32), n, 1)
-	distance := s.Subtract(queries, s.Arange(0, float64(before+n), 1, mlx.Int32))
-	notLater := s.GreaterEqual(distance, s.Int32s([]int32{0}, 1))
-	inWindow := s.Less(distance, s.Int32s([]int32{int32(window)}, 1))
-	return mlx.Mask{Visible: s.LogicalAnd(notLater, inWindow), Window: window}
+	keys := s.Arange(0, float64(before+n), 1, mlx.Int32)
+	number := func(v int) mlx.Array { return s.Int32s([]int32{int32(v)}, 1) }
+	distance := s.Subtract(queries, keys)
+	notLater := s.GreaterEqual(distance, number(0))
+	if l.Block > 0 { // the first key is the first of a block
+		sameBlock := s.GreaterEqual(s.FloorDivide(keys, number(l.Block)), s.FloorDivide(queries, number(l.Block)))
+		return mlx.Mask{Visible: s.LogicalAnd(notLater, sameBlock)}
+	}
+	inWindow := s.Less(distance, number(l.Window))
+	return mlx.Mask{Visible: s.LogicalAnd(notLater, inWindow), Window: l.Window}
 }

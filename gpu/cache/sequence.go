@@ -27,12 +27,14 @@ func (q *Sequence) State() []mlx.Array { return arrays(q.buffers) }
 func (q *Sequence) Bytes() func(tokens int) int64 {
 	spec := q.spec
 	perPosition := make([]int64, len(spec.Layers))
+	var states int64
 	for i := range perPosition {
 		perPosition[i] = q.buffers[i].positionBytes()
+		states += q.buffers[i].state.bytes()
 	}
 	return func(tokens int) int64 {
 		capacity := spec.CapacityFor(tokens)
-		var total int64
+		total := states
 		for i, l := range spec.Layers {
 			total += perPosition[i] * int64(l.positions(capacity))
 		}
@@ -52,8 +54,8 @@ func (q *Sequence) append(s *mlx.Scope, layer int, chunk kv, capacity int) kv {
 		return kv{}
 	}
 	n := chunk.keys.Dim(2)
-	if window := q.spec.Layers[layer].Window; window > 0 {
-		return q.slide(s, &q.buffers[layer], chunk, window)
+	if l := q.spec.Layers[layer]; l.rolls() {
+		return q.slide(s, &q.buffers[layer], chunk, l)
 	}
 	b := &q.buffers[layer]
 	whole := b.kv()
@@ -68,17 +70,18 @@ func (q *Sequence) append(s *mlx.Scope, layer int, chunk kv, capacity int) kv {
 	return get(s, whole, 0, 1, 0, q.length+n)
 }
 
-// slide keeps what the token after the chunk can see beside itself.
-func (q *Sequence) slide(s *mlx.Scope, b *buffers, chunk kv, window int) kv {
+// slide keeps what the token after the chunk can see beside itself, and at least one position.
+func (q *Sequence) slide(s *mlx.Scope, b *buffers, chunk kv, l Layer) kv {
 	seen := chunk
-	if !b.empty() {
+	if !b.empty() && l.before(q.length) > 0 {
 		seen = join(s, b.kv(), chunk)
 	}
 	if s.Err() != nil {
 		return kv{}
 	}
 	length := seen.keys.Dim(2)
-	tail := get(s, seen, 0, 1, max(0, length-window+1), length)
+	kept := max(1, l.before(q.length+chunk.keys.Dim(2)))
+	tail := get(s, seen, 0, 1, max(0, length-kept), length)
 	b.set(s, tail.both(s.Contiguous)) // a copy, so that the rest is freed
 	return seen
 }
@@ -91,13 +94,13 @@ func (q *Sequence) settle(stream mlx.Stream) error {
 	err := mlx.Build(stream, func(s *mlx.Scope) error {
 		for i := range q.buffers {
 			b := &q.buffers[i]
-			if b.empty() {
+			if b.empty() || q.spec.Layers[i].Recurrent {
 				continue
 			}
 			whole := b.kv()
-			switch window := q.spec.Layers[i].Window; {
-			case window > 0:
-				whole = q.ring(s, whole, q.spec.Layers[i].positions(capacity))
+			switch l := q.spec.Layers[i]; {
+			case l.rolls():
+				whole = q.ring(s, whole, l.positions(capacity))
 			case capacity > q.capacity:
 				whole = put(s, room(s, whole, 1, capacity), get(s, whole, 0, 1, 0, q.length), 0, 0)
 			default:

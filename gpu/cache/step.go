@@ -7,8 +7,13 @@ type step struct {
 	group *group
 	first int // row of the pass
 
-	// By the number of positions that a layer keeps: layers that keep equally many share arrays.
-	plans map[int]*plan
+	plans map[planKey]*plan // layers that keep the same positions share arrays
+}
+
+// planKey says which positions a layer keeps.
+type planKey struct {
+	positions int
+	blocks    bool
 }
 
 // plan says where the rows' new tokens go in a layer, and what they see.
@@ -20,11 +25,14 @@ type plan struct {
 	mask   mlx.Mask
 }
 
-func newStep(g *group, first int) *step { return &step{group: g, first: first, plans: map[int]*plan{}} }
+func newStep(g *group, first int) *step {
+	return &step{group: g, first: first, plans: map[planKey]*plan{}}
+}
 
-// plan returns the plan for layers that keep so many positions.
-func (st *step) plan(s *mlx.Scope, positions int) *plan {
-	if p := st.plans[positions]; p != nil {
+// plan returns the plan for a layer that keeps so many positions.
+func (st *step) plan(s *mlx.Scope, l Layer, positions int) *plan {
+	key := planKey{positions, l.Block > 0}
+	if p := st.plans[key]; p != nil {
 		return p
 	}
 	rows := st.group.rows
@@ -34,7 +42,7 @@ func (st *step) plan(s *mlx.Scope, positions int) *plan {
 	p := &plan{}
 	for i, r := range rows {
 		places[i] = int32(r.length % positions)
-		seen[i] = int32(min(r.length+1, positions))
+		seen[i] = int32(l.seen(r.length, positions))
 		samePlace = samePlace && places[i] == places[0]
 		sameSight = sameSight && seen[i] == seen[0]
 		p.span = max(p.span, int(seen[i]))
@@ -48,7 +56,7 @@ func (st *step) plan(s *mlx.Scope, positions int) *plan {
 		p.mask.Counts = s.Int32s(seen, n)
 		p.mask.Visible = s.Less(s.Arange(0, float64(p.span), 1, mlx.Int32), s.Reshape(p.mask.Counts, n, 1, 1, 1))
 	}
-	st.plans[positions] = p
+	st.plans[key] = p
 	return p
 }
 
@@ -59,7 +67,7 @@ func (st *step) update(s *mlx.Scope, layer int, l Layer, tokens kv) (seen kv, ma
 	}
 	g := st.group
 	positions := l.positions(g.capacity)
-	p := st.plan(s, positions)
+	p := st.plan(s, l, positions)
 	b := &g.buffers[layer]
 	whole := b.kv()
 	if b.empty() {

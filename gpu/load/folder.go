@@ -144,8 +144,10 @@ func (f *folder) Arrays(bool) []Array {
 	for _, file := range f.files {
 		for _, t := range file.Tensors {
 			arrays = append(arrays, Array{
-				Name: t.Name, DType: safetensorsDTypes[t.DType], Shape: t.Shape,
-				Fill: func(dst []byte) error { return file.Read(t, dst) },
+				Name: t.Name, File: file.Name(), DType: safetensorsDTypes[t.DType], Shape: t.Shape,
+				Fill: func(dst []byte) error {
+					return file.Read(t, dst, func(part []byte) error { return refuseNaN(part, safetensorsDTypes[t.DType]) })
+				},
 			})
 		}
 	}

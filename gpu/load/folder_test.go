@@ -42,7 +42,9 @@ func TestFolderRefusals(t *testing.T) {
 		"foreign quantiser":  {map[string]string{"config.json": `{"model_type":"llama","quantization_config":{"quant_method":"awq"}}`}, `"awq" is not an MLX quantisation`},
 		"strange bits":       {map[string]string{"config.json": `{"model_type":"llama","quantization":{"group_size":64,"bits":7}}`}, "bits 7; accepted"},
 		"strange group":      {map[string]string{"config.json": `{"model_type":"llama","quantization":{"group_size":48,"bits":4}}`}, "group_size 48; accepted"},
-		"strange mode":       {map[string]string{"config.json": `{"model_type":"llama","quantization":{"group_size":32,"bits":4,"mode":"mxfp4"}}`}, `mode "mxfp4" is not supported`},
+		"too many layers":    {map[string]string{"config.json": `{"model_type":"llama","num_hidden_layers":2147483648}`}, "num_hidden_layers is 2.147483648e+09"},
+		"too many experts":   {map[string]string{"config.json": `{"model_type":"llama","text_config":{"num_local_experts":99999}}`}, "num_local_experts is 99999"},
+		"strange mode":       {map[string]string{"config.json": `{"model_type":"llama","quantization":{"group_size":32,"bits":4,"mode":"gptq"}}`}, `mode "gptq" is not supported`},
 		"strange layer bits": {map[string]string{"config.json": `{"model_type":"llama","quantization":{"group_size":64,"bits":4,"lm_head":{"group_size":64,"bits":1}}}`}, `"lm_head": bits 1`},
 	} {
 		_, err := Open(folderOf(t, test.files), anyModel)

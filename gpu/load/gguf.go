@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -23,6 +24,7 @@ type ggufFile struct {
 
 type ggufTensor struct {
 	*gguf.Tensor
+	file  string // base name
 	name  string // Hugging Face name without the .weight or .bias suffix
 	part  string // "weight" or "bias"
 	heads int    // > 0: rows are permuted for interleaved rope in this many heads
@@ -203,7 +205,7 @@ func required[T gguf.Gettable](m *metadata, key string) T {
 
 // tensor maps a directory entry to its Hugging Face name and checks its type.
 func (g *ggufFile) tensor(t *gguf.Tensor, hf *hfConfig) (ggufTensor, error) {
-	out := ggufTensor{Tensor: t}
+	out := ggufTensor{Tensor: t, file: g.file.Name()}
 	base, part, ok := cutLast(t.Name, ".")
 	out.part = part
 	if layer, module, inBlock := cutBlock(base); inBlock {
@@ -228,7 +230,7 @@ func (g *ggufFile) tensor(t *gguf.Tensor, hf *hfConfig) (ggufTensor, error) {
 			g.file.Name(), t.Name, t.Type, strings.Join(formatNames(), ", ")).
 			With("tensor", t.Name).With("type", t.Type.String())
 	}
-	if len(t.Dims) == 0 || len(t.Dims) > 2 || (format.quant != nil && len(t.Dims) != 2) {
+	if len(t.Dims) == 0 || len(t.Dims) > 2 || (format.expand != nil && len(t.Dims) != 2) {
 		return out, fault.New(fault.ModelLoad, "%s: tensor %q has %d dimensions", g.file.Name(), t.Name, len(t.Dims))
 	}
 	if out.heads > 0 && t.Dims[len(t.Dims)-1]%uint64(2*out.heads) != 0 {
@@ -275,9 +277,24 @@ func (g *ggufFile) predominantQuantization() *QuantSpec {
 func (g *ggufFile) Arrays(dense bool) []Array {
 	var arrays []Array
 	for _, t := range g.tensors {
-		arrays = append(arrays, t.arrays(dense)...)
+		for _, a := range t.arrays(dense) {
+			a.File = g.file.Name()
+			arrays = append(arrays, a)
+		}
 	}
 	return arrays
+}
+
+// Expanded returns how many elements lie in matrices that no format of MLX can hold, and the
+// first of them. They become dense, whatever Arrays is asked for.
+func (g *ggufFile) Expanded() (elements int64, first string) {
+	for _, t := range g.tensors {
+		if f := blockFormats[t.Type]; f.expand != nil && f.quant == nil {
+			elements += int64(t.Elements())
+			first = cmp.Or(first, fmt.Sprintf("tensor %q of type %s", t.Name, t.Type))
+		}
+	}
+	return elements, first
 }
 
 func formatNames() []string {

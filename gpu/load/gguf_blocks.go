@@ -2,39 +2,76 @@ package load
 
 import (
 	"encoding/binary"
+	"errors"
 	"math"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"mlx-worker/gpu/mlx"
+	"mlx-worker/internal/fault"
 	"mlx-worker/internal/gguf"
 )
 
-// blockFormat is how a ggml tensor type becomes MLX arrays.
+// blockFormat is how a ggml tensor type becomes MLX arrays: as it is stored (dtype alone), as a
+// quantised matrix that equals it (quant and pack), or dense (expand alone).
 type blockFormat struct {
-	dtype mlx.DType // of a dense tensor
+	dtype mlx.DType // of a dense tensor, or of scales and biases
 	quant *QuantSpec
 
-	// A block of 32 elements has blockBytes bytes and begins with its scale, a float16.
-	blockBytes int
+	elements   int                               // of a block
+	blockBytes int                               // of a block
+	halves     []int                             // where a block has float16 numbers
 	pack       func(block, weight []byte)        // into MLX's packing
-	bias       func(block []byte) uint16         // float16
+	scales     func(block, out []byte)           // of the block's groups
+	biases     func(block, out []byte)           // of the block's groups
 	expand     func(block []byte, out []float32) // into the elements
 }
 
-// The affine formats that ggml's block types of 32 elements equal, bit for bit.
+// The affine formats that ggml's block types equal, bit for bit.
 var (
 	affine4 = &QuantSpec{GroupSize: 32, Bits: 4, Mode: mlx.Affine}
+	affine5 = &QuantSpec{GroupSize: 32, Bits: 5, Mode: mlx.Affine}
 	affine8 = &QuantSpec{GroupSize: 32, Bits: 8, Mode: mlx.Affine}
 )
 
 var blockFormats = map[gguf.TensorType]blockFormat{
 	gguf.F32:  {dtype: mlx.Float32},
 	gguf.F16:  {dtype: mlx.Float16},
-	gguf.Q4_0: {quant: affine4, blockBytes: 18, pack: packQ4_0, bias: biasQ4_0, expand: expandQ4_0},
-	gguf.Q4_1: {quant: affine4, blockBytes: 20, pack: packQ4_1, bias: biasQ4_1, expand: expandQ4_1},
-	gguf.Q8_0: {quant: affine8, blockBytes: 34, pack: packQ8_0, bias: biasQ8_0, expand: expandQ8_0},
+	gguf.BF16: {dtype: mlx.BFloat16},
+	gguf.Q4_0: {
+		dtype: mlx.Float16, quant: affine4, elements: 32, blockBytes: 18, halves: []int{0},
+		pack: packQ4_0, scales: firstHalf, biases: biasQ4_0, expand: expandQ4_0,
+	},
+	gguf.Q4_1: {
+		dtype: mlx.Float16, quant: affine4, elements: 32, blockBytes: 20, halves: []int{0, 2},
+		pack: packQ4_1, scales: firstHalf, biases: secondHalf, expand: expandQ4_1,
+	},
+	gguf.Q5_0: {
+		dtype: mlx.Float16, quant: affine5, elements: 32, blockBytes: 22, halves: []int{0},
+		pack: packQ5_0, scales: firstHalf, biases: biasQ5_0, expand: expandQ5_0,
+	},
+	gguf.Q5_1: {
+		dtype: mlx.Float16, quant: affine5, elements: 32, blockBytes: 24, halves: []int{0, 2},
+		pack: packQ5_1, scales: firstHalf, biases: secondHalf, expand: expandQ5_1,
+	},
+	gguf.Q8_0: {
+		dtype: mlx.Float16, quant: affine8, elements: 32, blockBytes: 34, halves: []int{0},
+		pack: packQ8_0, scales: firstHalf, biases: biasQ8_0, expand: expandQ8_0,
+	},
+	gguf.Q4_K: {
+		dtype: mlx.Float32, quant: affine4, elements: 256, blockBytes: 144, halves: []int{0, 2},
+		pack: packQ4_K, scales: scalesOfK, biases: biasesOfK, expand: expandQ4_K,
+	},
+	gguf.Q5_K: {
+		dtype: mlx.Float32, quant: affine5, elements: 256, blockBytes: 176, halves: []int{0, 2},
+		pack: packQ5_K, scales: scalesOfK, biases: biasesOfK, expand: expandQ5_K,
+	},
+	// Groups of 16, which MLX has not.
+	gguf.Q2_K: {dtype: mlx.Float32, elements: 256, blockBytes: 84, halves: []int{80, 82}, expand: expandQ2_K},
+	gguf.Q3_K: {dtype: mlx.Float32, elements: 256, blockBytes: 110, halves: []int{108}, expand: expandQ3_K},
+	gguf.Q6_K: {dtype: mlx.Float32, elements: 256, blockBytes: 210, halves: []int{208}, expand: expandQ6_K},
 }
 
 // arrays describes the tensor as MLX has it.
@@ -46,16 +83,16 @@ func (t ggufTensor) arrays(dense bool) []Array {
 	}
 	name := t.name + "." + t.part
 	switch {
-	case format.quant == nil:
+	case format.expand == nil:
 		return []Array{{Name: name, DType: format.dtype, Shape: shape, Fill: t.fillStored}}
-	case dense:
+	case dense || format.quant == nil:
 		return []Array{{Name: name, DType: mlx.Float32, Shape: shape, Fill: t.fillDense}}
 	}
 	perGroup := []int{shape[0], shape[1] / format.quant.GroupSize}
 	return []Array{
 		{Name: name, DType: mlx.Uint32, Shape: []int{shape[0], shape[1] * format.quant.Bits / 32}, Fill: t.fillPacked},
-		{Name: t.name + ".scales", DType: mlx.Float16, Shape: perGroup, Fill: t.fillScales},
-		{Name: t.name + ".biases", DType: mlx.Float16, Shape: perGroup, Fill: t.fillBiases},
+		{Name: t.name + ".scales", DType: format.dtype, Shape: perGroup, Fill: t.fillScales},
+		{Name: t.name + ".biases", DType: format.dtype, Shape: perGroup, Fill: t.fillBiases},
 	}
 }
 
@@ -76,41 +113,77 @@ func (t ggufTensor) sourceRow(r, rows int) int {
 func (t ggufTensor) fillStored(dst []byte) error {
 	if t.heads == 0 {
 		copy(dst, t.Data())
-		return nil
+	} else {
+		t.eachRow(dst, func(row, to []byte) { copy(to, row) })
 	}
-	t.eachRow(dst, func(row, to []byte) { copy(to, row) })
-	return nil
+	return t.blame(refuseNaN(dst, blockFormats[t.Type].dtype))
 }
 
-// fillDense computes the elements in float32. Scales are float16 and quants have at most 8
-// bits, so their product is exact and the result is what MLX's dequantize gives.
+// fillDense computes the elements in float32. Scales are float16, or float16 times at most 6
+// bits, and quants have at most 8 bits, so their product is exact and the result is what MLX's
+// dequantize gives.
 func (t ggufTensor) fillDense(dst []byte) error {
 	format := blockFormats[t.Type]
+	var damaged atomic.Bool
 	t.eachRow(dst, func(row, to []byte) {
 		out := unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(to))), len(to)/4)
 		for len(out) > 0 {
+			if format.damaged(row) {
+				damaged.Store(true)
+			}
 			format.expand(row, out)
-			row, out = row[format.blockBytes:], out[format.quant.GroupSize:]
+			row, out = row[format.blockBytes:], out[format.elements:]
 		}
 	})
-	return nil
+	return t.judge(&damaged)
 }
 
 func (t ggufTensor) fillPacked(dst []byte) error {
 	format := blockFormats[t.Type]
-	t.eachBlock(dst, func(block, to []byte) { format.pack(block, to) })
-	return nil
+	var damaged atomic.Bool
+	t.eachBlock(dst, func(block, to []byte) {
+		if format.damaged(block) {
+			damaged.Store(true)
+		}
+		format.pack(block, to)
+	})
+	return t.judge(&damaged)
 }
 
 func (t ggufTensor) fillScales(dst []byte) error {
-	t.eachBlock(dst, func(block, to []byte) { copy(to, block[:2]) })
+	t.eachBlock(dst, blockFormats[t.Type].scales)
 	return nil
 }
 
 func (t ggufTensor) fillBiases(dst []byte) error {
-	format := blockFormats[t.Type]
-	t.eachBlock(dst, func(block, to []byte) { binary.LittleEndian.PutUint16(to, format.bias(block)) })
+	t.eachBlock(dst, blockFormats[t.Type].biases)
 	return nil
+}
+
+// damaged reports whether one of the block's float16 numbers is a NaN or infinite: quants have no
+// such values, so that nothing else can be wrong with them.
+func (f *blockFormat) damaged(block []byte) bool {
+	for _, at := range f.halves {
+		if block[at+1]&0x7c == 0x7c {
+			return true
+		}
+	}
+	return false
+}
+
+func (t ggufTensor) judge(damaged *atomic.Bool) error {
+	if !damaged.Load() {
+		return nil
+	}
+	return t.blame(errors.New("a block's scale is not a finite number"))
+}
+
+// blame names the tensor as the file does.
+func (t ggufTensor) blame(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fault.New(fault.ModelLoad, "%s: tensor %q: %w", t.file, t.Name, err)
 }
 
 // eachBlock is eachRow for every block and its equal share of dst.
@@ -142,11 +215,18 @@ func (t ggufTensor) eachRow(dst []byte, fn func(row, to []byte)) {
 	group.Wait()
 }
 
+// firstHalf and secondHalf are scales and biases that blocks of 32 elements begin with.
+func firstHalf(block, out []byte)  { copy(out, block[:2]) }
+func secondHalf(block, out []byte) { copy(out, block[2:4]) }
+
+// timesMinus writes -2^n times the float16 that the block begins with.
+func timesMinus(block []byte, n int, out []byte) {
+	binary.LittleEndian.PutUint16(out, timesPowerOfTwo(binary.LittleEndian.Uint16(block), n)^0x8000)
+}
+
 // Q4_0: float16 d, 16 bytes of nibbles; x = d·(q − 8).
 func packQ4_0(block, weight []byte) { packNibbles(block[2:18], weight) }
-func biasQ4_0(block []byte) uint16 {
-	return timesPowerOfTwo(binary.LittleEndian.Uint16(block), 3) ^ 0x8000
-}
+func biasQ4_0(block, out []byte)    { timesMinus(block, 3, out) }
 
 func expandQ4_0(block []byte, out []float32) {
 	d := float16(block)
@@ -155,7 +235,6 @@ func expandQ4_0(block []byte, out []float32) {
 
 // Q4_1: float16 d and m, 16 bytes of nibbles; x = d·q + m.
 func packQ4_1(block, weight []byte) { packNibbles(block[4:20], weight) }
-func biasQ4_1(block []byte) uint16  { return binary.LittleEndian.Uint16(block[2:]) }
 
 func expandQ4_1(block []byte, out []float32) {
 	expandNibbles(block[4:20], float16(block), float16(block[2:]), out)
@@ -169,9 +248,7 @@ func packQ8_0(block, weight []byte) {
 	}
 }
 
-func biasQ8_0(block []byte) uint16 {
-	return timesPowerOfTwo(binary.LittleEndian.Uint16(block), 7) ^ 0x8000
-}
+func biasQ8_0(block, out []byte) { timesMinus(block, 7, out) }
 
 func expandQ8_0(block []byte, out []float32) {
 	d, to := float16(block), (*[32]float32)(out)

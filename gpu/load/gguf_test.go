@@ -205,7 +205,7 @@ func TestGGUFRefusals(t *testing.T) {
 		"another architecture": {func(b *gguftest.Builder) { *b = *gguftest.New().Set("general.architecture", "rwkv7") }, `unknown architecture "rwkv7"`},
 		"missing metadata":     {func(b *gguftest.Builder) { *b = *gguftest.New().Set("general.architecture", "llama") }, `"llama.embedding_length" is missing`},
 		"unknown tensor":       {func(b *gguftest.Builder) { b.Tensor("blk.0.attn_sinks.weight", gguf.F32, []uint64{1}, make([]byte, 4)) }, `"blk.0.attn_sinks.weight" is not one of a llama model`},
-		"unsupported type":     {func(b *gguftest.Builder) { b.Tensor("output.weight", gguf.Q6_K, []uint64{256, 1}, make([]byte, 210)) }, `"output.weight" has the unsupported type Q6_K; accepted: F16, F32, Q4_0, Q4_1, Q8_0`},
+		"unsupported type":     {func(b *gguftest.Builder) { b.Tensor("output.weight", gguf.IQ2_S, []uint64{256, 1}, make([]byte, 82)) }, `"output.weight" has the unsupported type IQ2_S; accepted: BF16, F16, F32, Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0`},
 		"experts":              {func(b *gguftest.Builder) { b.Set("llama.expert_count", uint32(8)) }, "mixture of 8 experts"},
 		"unknown rope scaling": {func(b *gguftest.Builder) { b.Set("llama.rope.scaling.type", "yarn") }, `rope scaling "yarn"`},
 		"partial rope":         {func(b *gguftest.Builder) { b.Set("llama.rope.dimension_count", uint32(8)) }, "rope over 8 of 16"},

@@ -17,6 +17,7 @@ import (
 // NAME.weight (packed uint32), NAME.scales and NAME.biases.
 type Array struct {
 	Name  string // e.g. "model.layers.0.self_attn.q_proj.weight"
+	File  string // base name of the file that holds it, for errors
 	DType mlx.DType
 	Shape []int
 
@@ -47,6 +48,11 @@ type Checkpoint interface {
 
 	// Close releases the files; arrays must not be filled afterwards.
 	Close() error
+}
+
+// Expander is a Checkpoint that may hold matrices for which MLX has no format.
+type Expander interface {
+	Expanded() (elements int64, first string)
 }
 
 // Open reads the directory of the model at path: a folder with config.json, or a .gguf file.

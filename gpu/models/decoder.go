@@ -23,8 +23,17 @@ type decoder struct {
 	norm      nn.Norm
 	head      nn.Linear
 
+	// prepare, if set, computes what the blocks share in a pass from its tokens and the scaled
+	// embeddings, [1, T, hidden].
+	prepare func(c *nn.Context, tokens, x mlx.Array)
+
+	// expand and collapse, if set, make of the embeddings what the blocks pass on, and of that what
+	// is normalised at last.
+	expand, collapse func(c *nn.Context, x mlx.Array) mlx.Array
+
 	embeddingScale float64 // 0: 1
 	logitScale     float64 // 0: 1
+	logitDivisor   float64 // 0: 1
 	logitCap       float64 // logits become cap * tanh(logit / cap); 0: none
 }
 
@@ -34,8 +43,17 @@ func (d *decoder) Hidden(c *nn.Context, tokens mlx.Array) mlx.Array {
 	if d.embeddingScale != 0 && c.Err() == nil {
 		x = c.Multiply(x, c.Scalar(d.embeddingScale, x.DType()))
 	}
+	if d.prepare != nil && c.Err() == nil {
+		d.prepare(c, tokens, x)
+	}
+	if d.expand != nil {
+		x = d.expand(c, x)
+	}
 	for i, b := range d.blocks {
 		x = b.Forward(c, x, i)
+	}
+	if d.collapse != nil {
+		x = d.collapse(c, x)
 	}
 	return d.norm.Forward(c.Scope, x)
 }
@@ -48,6 +66,9 @@ func (d *decoder) Logits(s *mlx.Scope, hidden mlx.Array) mlx.Array {
 	}
 	if d.logitScale != 0 {
 		x = s.Multiply(x, s.Scalar(d.logitScale, x.DType()))
+	}
+	if d.logitDivisor != 0 {
+		x = s.Divide(x, s.Scalar(d.logitDivisor, x.DType()))
 	}
 	if d.logitCap != 0 {
 		limit := s.Scalar(d.logitCap, x.DType())
@@ -84,6 +105,8 @@ type preNorm struct {
 	attentionNorm, mlpNorm nn.Norm
 	attention              *nn.Attention
 	mlp                    feedForward
+
+	residualScale float64 // of what attention and mlp add; 0: 1
 }
 
 // feedForward is the part of a block that sees each token alone, [1, T, hidden].
@@ -93,6 +116,26 @@ type feedForward interface {
 
 // Forward implements block.
 func (l *preNorm) Forward(c *nn.Context, x mlx.Array, layer int) mlx.Array {
-	x = c.Add(x, l.attention.Forward(c, l.attentionNorm.Forward(c.Scope, x), layer))
-	return c.Add(x, l.mlp.Forward(c.Scope, l.mlpNorm.Forward(c.Scope, x)))
+	x = c.Add(x, l.scaled(c, l.attention.Forward(c, l.attentionNorm.Forward(c.Scope, x), layer)))
+	return c.Add(x, l.scaled(c, l.mlp.Forward(c.Scope, l.mlpNorm.Forward(c.Scope, x))))
+}
+
+func (l *preNorm) scaled(c *nn.Context, x mlx.Array) mlx.Array {
+	if l.residualScale == 0 || c.Err() != nil {
+		return x
+	}
+	return c.Multiply(x, c.Scalar(l.residualScale, x.DType()))
+}
+
+// postNorm is a block that normalises what it adds: x + norm(attention(x)), then x + norm(mlp(x)).
+type postNorm struct {
+	attention              *nn.Attention
+	mlp                    feedForward
+	attentionNorm, mlpNorm nn.Norm
+}
+
+// Forward implements block.
+func (l *postNorm) Forward(c *nn.Context, x mlx.Array, layer int) mlx.Array {
+	x = c.Add(x, l.attentionNorm.Forward(c.Scope, l.attention.Forward(c, x, layer)))
+	return c.Add(x, l.mlpNorm.Forward(c.Scope, l.mlp.Forward(c.Scope, x)))
 }

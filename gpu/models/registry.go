@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"mlx-worker/gpu/cache"
+	"mlx-worker/gpu/load"
 	"mlx-worker/gpu/mlx"
 	"mlx-worker/gpu/nn"
 	"mlx-worker/internal/fault"
@@ -33,10 +34,79 @@ type Model interface {
 
 // families maps model_type of config.json to the family that runs it, by name.
 var families = map[string]func(*nn.Builder) (Model, error){
-	"iquestcoder": newLlama,
-	"llama":       newLlama,
-	"mistral":     newLlama,
-	"xverse":      newLlama,
+	"cohere":           newCohere,
+	"cohere2":          newCohere2,
+	"deepseek_v2":      newDeepseekV2,
+	"deepseek_v3":      newDeepseekV3,
+	"dots1":            newDots1,
+	"ernie4_5":         newNeighbourRoPE,
+	"ernie4_5_moe":     newERNIE45MoE,
+	"exaone":           newExaone,
+	"exaone4":          newExaone4,
+	"falcon_h1":        newFalconH1,
+	"gemma":            newGemma,
+	"gemma2":           newGemma2,
+	"gemma3":           newGemma3,
+	"gemma3_text":      newGemma3Text,
+	"gemma3n":          newGemma3n,
+	"gemma4":           newGemma4,
+	"gemma4_text":      newGemma4Text,
+	"gemma4_unified":   newGemma4,
+	"glm":              newGLM,
+	"glm4":             newGLM4,
+	"glm4_moe":         newGLM4MoE,
+	"glm4_moe_lite":    newGLM4MoELite,
+	"gpt_oss":          newGPTOSS,
+	"granite":          newGranite,
+	"granitemoe":       newGraniteMoE,
+	"granitemoehybrid": newGraniteMoEHybrid,
+	"helium":           newNeighbourRoPE,
+	"hunyuan_v1_dense": newHunyuanV1Dense,
+	"internlm2":        newInternLM2,
+	"internlm3":        newInternLM3,
+	"iquestcoder":      newLlama,
+	"joyai_llm_flash":  newDeepseekV3,
+	"kimi_k2":          newDeepseekV3,
+	"lfm2":             newLFM2,
+	"lfm2_moe":         newLFM2MoE,
+	"llama":            newLlama,
+	"llama4":           newLlama4,
+	"llama4_text":      newLlama4Text,
+	"mamba2":           newMamba2,
+	"mimo":             newMiMo,
+	"minicpm":          newMiniCPM,
+	"minimax":          newMiniMax,
+	"minimax_m2":       newMiniMax,
+	"ministral3":       newMinistral3,
+	"mistral":          newLlama,
+	"mistral3":         newMistral3,
+	"mixtral":          newMixtral,
+	"nemotron":         newNemotron,
+	"nemotron_h":       newNemotronH,
+	"olmo":             newOlmo,
+	"olmo2":            newOlmo2,
+	"olmo3":            newOlmo3,
+	"olmoe":            newOLMoE,
+	"phi":              newPhi,
+	"phi3":             newPhi3,
+	"phimoe":           newPhiMoE,
+	"pixtral":          newPixtral,
+	"qwen2":            newQwen2,
+	"qwen2_5_vl":       textOf(newQwen2),
+	"qwen2_moe":        newQwen2MoE,
+	"qwen2_vl":         textOf(newQwen2),
+	"qwen3":            newQwen3,
+	"qwen3_5":          newQwen35,
+	"qwen3_5_moe":      newQwen35,
+	"qwen3_moe":        newQwen3MoE,
+	"qwen3_next":       newQwen3Next,
+	"qwen3_vl":         textOf(newQwen3),
+	"qwen3_vl_moe":     newQwen3VLMoE,
+	"seed_oss":         newLlama,
+	"smollm3":          newSmolLM3,
+	"stablelm":         newStableLM,
+	"starcoder2":       newStarCoder2,
+	"xverse":           newLlama,
 }
 
 // New builds the model that the builder's configuration names. It does not Finish the builder.
@@ -46,6 +116,17 @@ func New(b *nn.Builder) (Model, error) {
 		return nil, unknown(b.Config.ModelType)
 	}
 	return build(b)
+}
+
+// Check reports whether New would build the checkpoint's model, without reading its weights: the
+// family, its configuration, names and shapes. It returns the number of parameters.
+func Check(checkpoint load.Checkpoint) (parameters int64, err error) {
+	b := nn.NewDryBuilder(checkpoint)
+	if _, err := New(b); err != nil {
+		b.Fail(err)
+	}
+	weights, err := b.Finish()
+	return weights.Parameters, err
 }
 
 // Supported returns an error that names modelType if no family runs it.

@@ -1,10 +1,6 @@
 package nn
 
-import (
-	"math"
-
-	"mlx-worker/gpu/mlx"
-)
+import "mlx-worker/gpu/mlx"
 
 // Attention is causal self-attention of heads that share keys and values in groups.
 type Attention struct {
@@ -15,35 +11,32 @@ type Attention struct {
 	RoPE   *RoPE // nil: no positions
 	Scores Scores
 
-	// Prepare, if set, changes the heads before they get their positions: q [T, heads, head_dim],
-	// k and v [T, kv_heads, head_dim].
-	Prepare func(c *Context, q, k, v mlx.Array) (mlx.Array, mlx.Array, mlx.Array)
+	Prepare Prepare // nil: nothing
+	// Finish, if set, changes queries and keys after they got their positions.
+	Finish func(c *Context, queries, keys Segmented) (Segmented, Segmented)
 	// Gate, if set, changes what goes into Out, [1, T, heads * head_dim], by the layer's input.
 	Gate func(c *Context, x, y mlx.Array) mlx.Array
 }
 
+// Prepare changes the heads of all tokens before they get their positions: q [T, heads,
+// head_dim], k and v [T, kv_heads, head_dim].
+type Prepare func(c *Context, q, k, v mlx.Array) (mlx.Array, mlx.Array, mlx.Array)
+
 // Attention builds q_proj, k_proj, v_proj and o_proj below path, with biases where the checkpoint
 // has them. Scores are scaled by head_dim to the power of -1/2.
 func (b *Builder) Attention(path string, hidden, heads, kvHeads, headDim int, rope *RoPE) *Attention {
-	queries, keys := heads*headDim, kvHeads*headDim
-	return &Attention{
-		Heads: heads, KVHeads: kvHeads, HeadDim: headDim,
-		QKV:    b.Parallel([]string{path + ".q_proj", path + ".k_proj", path + ".v_proj"}, hidden, queries, keys, keys),
-		Out:    b.Linear(path+".o_proj", queries, hidden),
-		RoPE:   rope,
-		Scores: Scores{Scale: float32(math.Pow(float64(headDim), -0.5))},
-	}
+	return b.AttentionOf(path, []string{"q_proj", "k_proj", "v_proj"}, "o_proj", hidden, heads, kvHeads, headDim, rope)
 }
 
 // NormalizeHeads is a Prepare that normalises each query and key head.
-func NormalizeHeads(queries, keys Norm) func(c *Context, q, k, v mlx.Array) (mlx.Array, mlx.Array, mlx.Array) {
+func NormalizeHeads(queries, keys Norm) Prepare {
 	return func(c *Context, q, k, v mlx.Array) (mlx.Array, mlx.Array, mlx.Array) {
 		return queries.Forward(c.Scope, q), keys.Forward(c.Scope, k), v
 	}
 }
 
 // NormalizeAllHeads is a Prepare that normalises the queries of a token as one, and its keys.
-func NormalizeAllHeads(queries, keys Norm) func(c *Context, q, k, v mlx.Array) (mlx.Array, mlx.Array, mlx.Array) {
+func NormalizeAllHeads(queries, keys Norm) Prepare {
 	flat := func(c *Context, n Norm, x mlx.Array) mlx.Array {
 		if c.Err() != nil {
 			return mlx.Array{}
@@ -56,6 +49,18 @@ func NormalizeAllHeads(queries, keys Norm) func(c *Context, q, k, v mlx.Array) (
 	}
 }
 
+// NormalizeRotated is a Finish that normalises each query and key head.
+func NormalizeRotated(queries, keys Norm) func(c *Context, queries, keys Segmented) (Segmented, Segmented) {
+	each := func(c *Context, n Norm, x Segmented) Segmented {
+		out := make(Segmented, len(x))
+		for i := range x {
+			out[i] = n.Forward(c.Scope, x[i])
+		}
+		return out
+	}
+	return func(c *Context, q, k Segmented) (Segmented, Segmented) { return each(c, queries, q), each(c, keys, k) }
+}
+
 // Forward attends from x, [1, T, hidden], to the layer's caches extended by x.
 func (a *Attention) Forward(c *Context, x mlx.Array, layer int) mlx.Array {
 	if c.Err() != nil {
@@ -64,6 +69,9 @@ func (a *Attention) Forward(c *Context, x mlx.Array, layer int) mlx.Array {
 	all := a.Heads + 2*a.KVHeads
 	heads := c.Reshape(a.QKV.Forward(c.Scope, x), x.Dim(1), all, a.HeadDim)
 	queries, keys, values := a.positioned(c, heads)
+	if a.Finish != nil {
+		queries, keys = a.Finish(c, queries, keys)
+	}
 	y := c.Attend(layer, queries, keys, values, a.Scores)
 	if a.Gate != nil {
 		y = a.Gate(c, x, y)

@@ -22,7 +22,9 @@ type Builder struct {
 	arrays  map[string]load.Array // not yet taken
 	missing []string
 	err     error // of what layers were asked for
-	upload  *uploader
+
+	unquantised map[string]*unquantised // by path; see Policy.Conversion
+	upload      *uploader
 
 	parameters int64
 }
@@ -31,13 +33,28 @@ type Builder struct {
 // is a job of its own, so that steps of other models come in between. progress is told the bytes
 // on the device so far and those to come, from another goroutine.
 func NewBuilder(checkpoint load.Checkpoint, policy Policy, stream mlx.Stream, run func(job func() error) error, progress func(done, total int64)) *Builder {
-	b := &Builder{Config: checkpoint.Config(), policy: policy, arrays: map[string]load.Array{}}
+	b := newBuilder(checkpoint, policy)
 	var total int64
-	for _, a := range checkpoint.Arrays(policy.DenseWeights) {
-		b.arrays[a.Name] = a
+	for _, a := range b.arrays {
 		total += int64(a.Size())
 	}
 	b.upload = newUploader(stream, run, func(done int64) { progress(done, total) })
+	return b
+}
+
+// NewDryBuilder returns a builder that checks names and shapes and reads nothing: its layers
+// cannot be used. It needs no MLX thread.
+func NewDryBuilder(checkpoint load.Checkpoint) *Builder {
+	b := newBuilder(checkpoint, Policy{})
+	b.upload = newDryUploader()
+	return b
+}
+
+func newBuilder(checkpoint load.Checkpoint, policy Policy) *Builder {
+	b := &Builder{Config: checkpoint.Config(), policy: policy, arrays: map[string]load.Array{}}
+	for _, a := range checkpoint.Arrays(policy.DenseWeights) {
+		b.arrays[a.Name] = a
+	}
 	return b
 }
 
@@ -147,6 +164,16 @@ func (b *Builder) Has(name string) bool {
 	return ok
 }
 
+// RequireBiases counts biases of the projections names below path as missing if the checkpoint has
+// none. It is for families that always have them, and goes before their layers.
+func (b *Builder) RequireBiases(path string, names ...string) {
+	for _, name := range names {
+		if bias := path + "." + name + ".bias"; b.err == nil && !b.Has(bias) {
+			b.missing = append(b.missing, bias)
+		}
+	}
+}
+
 // Vector takes a vector as float32, whatever the policy.
 func (b *Builder) Vector(name string, size int) *mlx.Ref {
 	vector := b.take(name, size)
@@ -205,10 +232,12 @@ func (b *Builder) projection(path string, in, out int) (p projection) {
 }
 
 func (p projection) sameFormat(q projection) bool {
-	if (p.format == nil) != (q.format == nil) || (p.bias == nil) != (q.bias == nil) || p.weight.DType != q.weight.DType {
+	if (p.format == nil) != (q.format == nil) || (p.bias == nil) != (q.bias == nil) ||
+		p.weight.DType != q.weight.DType || (p.weight.Fill == nil) != (q.weight.Fill == nil) {
 		return false
 	}
-	return p.format == nil || (*p.format == *q.format && p.scales.DType == q.scales.DType && p.biases.DType == q.biases.DType)
+	return p.format == nil || (*p.format == *q.format && p.scales.DType == q.scales.DType &&
+		(p.biases == nil || p.biases.DType == q.biases.DType))
 }
 
 func (b *Builder) sideBySide(parts []projection) Linear {
@@ -240,7 +269,7 @@ func (b *Builder) dense(parts []projection) *mlx.Ref {
 	if b.Err() != nil {
 		return nil
 	}
-	return b.upload.replace(matrix.refs(), func(s *mlx.Scope) mlx.Array { return s.Dequantize(matrix.view()) })
+	return b.upload.replace(matrix.refs(), func(s *mlx.Scope) mlx.Array { return matrix.dequantize(s, matrix.view()) })
 }
 
 func (b *Builder) denseLinear(weight, bias *mlx.Ref) Linear {
@@ -260,12 +289,15 @@ func (b *Builder) quantizedLinear(matrix *quantizedMatrix, bias *mlx.Ref) Linear
 }
 
 func (b *Builder) quantized(parts []projection) *quantizedMatrix {
-	return &quantizedMatrix{
-		format: *parts[0].format,
+	q := &quantizedMatrix{
+		format: *parts[0].format, dtype: b.policy.DType,
 		weight: b.settle(nil, column(parts, func(p projection) *load.Array { return p.weight })...),
 		scales: b.settle(b.policy.DType, column(parts, func(p projection) *load.Array { return p.scales })...),
-		biases: b.settle(b.policy.DType, column(parts, func(p projection) *load.Array { return p.biases })...),
 	}
+	if parts[0].biases != nil {
+		q.biases = b.settle(b.policy.DType, column(parts, func(p projection) *load.Array { return p.biases })...)
+	}
+	return q
 }
 
 func column(parts []projection, array func(projection) *load.Array) []load.Array {
@@ -282,7 +314,10 @@ func (b *Builder) settle(dtype *mlx.DType, arrays ...load.Array) *mlx.Ref {
 	if b.Err() != nil {
 		return nil
 	}
-	return b.upload.arrays(dtype, arrays)
+	if arrays[0].Fill == nil {
+		return b.quantise(arrays)
+	}
+	return b.upload.arrays(arrays, b.stored(arrays[0].Name), dtype)
 }
 
 // matrix takes the arrays of the [out, in] matrix at path, or of experts of them, [experts, out,
@@ -295,20 +330,37 @@ func (b *Builder) matrix(path string, in, out int, experts ...int) (weight, scal
 	b.parameters += count
 	shape := func(columns int) []int { return append(slices.Clone(experts), out, columns) }
 	if !b.Has(path + ".scales") {
-		return b.take(path+".weight", shape(in)...), nil, nil, nil
+		return b.convert(path, b.take(path+".weight", shape(in)...))
 	}
-	format = b.Config.LayerQuantization(path)
-	if format == nil {
-		b.fail("%s has scales, and config.json does not say how it is quantised", path)
-		return nil, nil, nil, nil
-	}
-	if in%format.GroupSize != 0 {
-		b.fail("%s: %d inputs are not a multiple of the quantisation group of %d", path, in, format.GroupSize)
+	if format = b.format(path, in); format == nil {
 		return nil, nil, nil, nil
 	}
 	groups := shape(in / format.GroupSize)
 	weight = b.take(path+".weight", shape(in*format.Bits/32)...)
-	return weight, b.take(path+".scales", groups...), b.take(path+".biases", groups...), format
+	scales = b.take(path+".scales", groups...)
+	if format.Mode == mlx.Affine {
+		biases = b.take(path+".biases", groups...)
+	}
+	return weight, scales, biases, format
+}
+
+// format is how the matrix at path, which has scales, is quantised: as its shapes say, since the
+// configuration names a standard that not all matrices follow, and only if they fit no format as
+// the configuration says.
+func (b *Builder) format(path string, in int) *load.QuantSpec {
+	said := b.Config.LayerQuantization(path)
+	if said == nil {
+		b.fail("%s has scales, and config.json does not say how it is quantised", path)
+		return nil
+	}
+	if seen := load.InferQuantization(in, b.arrays[path+".weight"], b.arrays[path+".scales"]); seen != nil {
+		return seen
+	}
+	if in%said.GroupSize != 0 {
+		b.fail("%s: %d inputs are not a multiple of the quantisation group of %d", path, in, said.GroupSize)
+		return nil
+	}
+	return said
 }
 
 // take removes an array from the checkpoint and checks its shape.
@@ -322,11 +374,19 @@ func (b *Builder) take(name string, shape ...int) *load.Array {
 		return nil
 	}
 	if !slices.Equal(a.Shape, shape) {
-		b.fail("tensor %q has shape %v, and the configuration says %v", name, a.Shape, shape)
+		b.fail("%stensor %q has shape %v, and the configuration says %v", prefix(a.File), name, a.Shape, shape)
 		return nil
 	}
 	delete(b.arrays, name)
 	return &a
+}
+
+// prefix begins an error with the file that it is about, if that is known.
+func prefix(file string) string {
+	if file == "" {
+		return ""
+	}
+	return file + ": "
 }
 
 // namesShown bounds how many names an error lists.

@@ -9,7 +9,7 @@ import (
 
 // Context is one forward pass: the scope its arrays belong to and the caches it extends. The
 // pass's tokens, [1, T], are folded: projections see them as one matrix of T rows, whichever
-// sequences they are of, and only attention takes them apart.
+// sequences they are of, and only attention and recurrent layers take them apart.
 type Context struct {
 	*mlx.Scope
 	Pass *cache.Pass
@@ -25,4 +25,6 @@ type Policy struct {
 	// DenseWeights replaces quantised matrices by dense ones in DType. MLX's quantised product
 	// is scalar code on the CPU, where a dense product through BLAS is several times faster.
 	DenseWeights bool
+	// Conversion, if not nil, quantises while loading.
+	Conversion *Conversion
 }

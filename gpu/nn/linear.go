@@ -25,17 +25,34 @@ func (l *denseLinear) Forward(s *mlx.Scope, x mlx.Array) mlx.Array {
 
 // quantizedMatrix is a mlx.Quantized that owns its arrays.
 type quantizedMatrix struct {
-	weight, scales, biases *mlx.Ref
-	format                 load.QuantSpec
+	weight, scales *mlx.Ref
+	biases         *mlx.Ref // nil for all modes but affine
+	format         load.QuantSpec
+	dtype          *mlx.DType // of the dense matrix; nil: MLX's choice
 }
 
-func (q *quantizedMatrix) refs() []*mlx.Ref { return []*mlx.Ref{q.weight, q.scales, q.biases} }
+func (q *quantizedMatrix) refs() []*mlx.Ref {
+	if q.biases == nil {
+		return []*mlx.Ref{q.weight, q.scales}
+	}
+	return []*mlx.Ref{q.weight, q.scales, q.biases}
+}
 
 func (q *quantizedMatrix) view() mlx.Quantized {
 	return mlx.Quantized{
-		Weight: q.weight.Array(), Scales: q.scales.Array(), Biases: q.biases.Array(),
+		Weight: q.weight.Array(), Scales: q.scales.Array(), Biases: arrayOf(q.biases),
 		GroupSize: q.format.GroupSize, Bits: q.format.Bits, Mode: q.format.Mode,
 	}
+}
+
+// dequantize returns rows of the matrix as a dense one. Formats with scales of 8 bits become
+// bfloat16, which holds all of their numbers, unless dtype says otherwise.
+func (q *quantizedMatrix) dequantize(s *mlx.Scope, rows mlx.Quantized) mlx.Array {
+	dense := s.Dequantize(rows)
+	if q.dtype == nil {
+		return dense
+	}
+	return s.AsType(dense, *q.dtype)
 }
 
 // quantizedLinear is MLX's own quantised product.
@@ -60,7 +77,7 @@ func (l *cpuQuantizedLinear) Forward(s *mlx.Scope, x mlx.Array) mlx.Array {
 	if s.Err() != nil || x.Size()/x.Dim(-1) < cpuDequantizeRows {
 		return l.quantizedLinear.Forward(s, x)
 	}
-	dense := s.Dequantize(l.matrix.view())
+	dense := l.matrix.dequantize(s, l.matrix.view())
 	return addBias(s, s.MatMul(x, s.Transpose(dense, 1, 0)), l.bias)
 }
 
@@ -104,7 +121,7 @@ func (e *Embedding) Forward(s *mlx.Scope, ids mlx.Array) mlx.Array {
 	if !rows.Biases.IsNull() {
 		rows.Biases = s.Take(rows.Biases, ids, 0)
 	}
-	return s.Dequantize(rows)
+	return e.matrix.dequantize(s, rows)
 }
 
 // AsLinear is the output head that shares the embedding's matrix.

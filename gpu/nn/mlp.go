@@ -50,6 +50,14 @@ func ApproximateGELU(s *mlx.Scope, x mlx.Array) mlx.Array {
 	return s.Multiply(s.Multiply(x, number(0.5)), s.Add(number(1), tanh))
 }
 
+// SquaredReLU is max(x, 0)².
+func SquaredReLU(s *mlx.Scope, x mlx.Array) mlx.Array {
+	if s.Err() != nil {
+		return mlx.Array{}
+	}
+	return s.Square(s.Maximum(x, s.Scalar(0, x.DType())))
+}
+
 // GatedMLP is down(activation(gate(x)) * up(x)).
 type GatedMLP struct {
 	GateUp       Linear // to gate | up
@@ -62,12 +70,7 @@ type GatedMLP struct {
 
 // GatedMLP builds gate_proj, up_proj and down_proj below path.
 func (b *Builder) GatedMLP(path string, hidden, intermediate int, activation Activation) *GatedMLP {
-	return &GatedMLP{
-		GateUp:       b.Parallel([]string{path + ".gate_proj", path + ".up_proj"}, hidden, intermediate, intermediate),
-		Down:         b.Linear(path+".down_proj", intermediate, hidden),
-		Intermediate: intermediate,
-		Activation:   activation,
-	}
+	return b.GatedMLPOf(path, []string{"gate_proj", "up_proj"}, "down_proj", hidden, intermediate, activation)
 }
 
 // SwiGLU is GatedMLP with SiLU.

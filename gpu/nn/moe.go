@@ -78,35 +78,32 @@ func (b *Builder) experts(parts []projection, stack func(s *mlx.Scope, joined ml
 			return nil
 		}
 	}
-	stacked := func(joined *mlx.Ref) *mlx.Ref {
-		if b.Err() != nil || joined == nil || stack == nil {
-			return joined
-		}
-		return b.upload.derive(false, func(s *mlx.Scope) mlx.Array { return stack(s, joined.Array()) })
-	}
-	var bias *mlx.Ref
-	if parts[0].bias != nil {
-		bias = stacked(b.settle(b.policy.DType, column(parts, func(p projection) *load.Array { return p.bias })...))
-	}
-	if parts[0].format == nil || b.policy.DenseWeights {
-		weight := stacked(b.dense(parts))
-		if b.Err() != nil {
+	settle := func(dtype *mlx.DType, array func(projection) *load.Array) *mlx.Ref {
+		if array(parts[0]) == nil {
 			return nil
 		}
-		transposed := b.upload.derive(false, func(s *mlx.Scope) mlx.Array { return s.Transpose(weight.Array(), 0, 2, 1) })
-		return &denseExperts{weightT: transposed, bias: bias}
+		joined := b.settle(dtype, column(parts, array)...)
+		if b.Err() != nil || stack == nil {
+			return joined
+		}
+		return b.upload.replace([]*mlx.Ref{joined}, func(s *mlx.Scope) mlx.Array { return stack(s, joined.Array()) })
 	}
-	matrix := b.quantized(parts)
-	if stack != nil {
-		matrix = &quantizedMatrix{weight: stacked(matrix.weight), scales: stacked(matrix.scales), biases: stacked(matrix.biases), format: matrix.format}
+	weightDType := b.policy.DType
+	if parts[0].format != nil {
+		weightDType = nil
 	}
-	return &quantizedExperts{matrix: matrix, bias: bias}
+	return b.expertLayer(expertArrays{
+		weight: settle(weightDType, func(p projection) *load.Array { return p.weight }),
+		scales: settle(b.policy.DType, func(p projection) *load.Array { return p.scales }),
+		biases: settle(b.policy.DType, func(p projection) *load.Array { return p.biases }),
+		bias:   settle(b.policy.DType, func(p projection) *load.Array { return p.bias }),
+	}, parts[0].format)
 }
 
-// GatedExperts are gated feed-forward layers, of which every token takes some.
+// GatedExperts are feed-forward layers, of which every token takes some.
 type GatedExperts struct {
-	Gate, Up, Down ExpertLinear
-	// Activate combines the gate's and the up projection's outputs.
+	Gate, Up, Down ExpertLinear // Gate may be nil
+	// Activate combines the gate's output, null if there is no gate, and the up projection's.
 	Activate func(s *mlx.Scope, gate, up mlx.Array) mlx.Array
 }
 
@@ -150,7 +147,10 @@ func (e *GatedExperts) Forward(s *mlx.Scope, x, indices mlx.Array) mlx.Array {
 
 func (e *GatedExperts) apply(s *mlx.Scope, x, indices mlx.Array, sorted bool) mlx.Array {
 	up := e.Up.Forward(s, x, indices, sorted)
-	gate := e.Gate.Forward(s, x, indices, sorted)
+	var gate mlx.Array
+	if e.Gate != nil {
+		gate = e.Gate.Forward(s, x, indices, sorted)
+	}
 	return e.Down.Forward(s, e.Activate(s, gate, up), indices, sorted)
 }
 

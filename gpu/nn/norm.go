@@ -44,13 +44,10 @@ type LayerNorm struct {
 	eps          float32
 }
 
-// LayerNorm builds the normalisation at path, over size elements, with weight and bias where the
-// checkpoint has them.
+// LayerNorm builds the normalisation at path, over size elements, with a bias where the checkpoint
+// has one.
 func (b *Builder) LayerNorm(path string, size int, eps float32) *LayerNorm {
-	n := &LayerNorm{eps: eps}
-	if b.Has(path + ".weight") {
-		n.weight = b.parameter(path+".weight", size)
-	}
+	n := &LayerNorm{weight: b.parameter(path+".weight", size), eps: eps}
 	if b.Has(path + ".bias") {
 		n.bias = b.parameter(path+".bias", size)
 	}

@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 
@@ -39,8 +40,11 @@ type RoPEScaling struct {
 	MScaleAllDim float64  `json:"mscale_all_dim"`
 
 	LongFactor factors `json:"long_factor"` // longrope
+	LongMScale float64 `json:"long_mscale"` // 0: by the lengths
 
 	PartialRotaryFactor *float64 `json:"partial_rotary_factor"` // proportional
+
+	Alpha float64 `json:"alpha"` // dynamic, as in Hunyuan: the base is stretched at any length; 0: it is not
 }
 
 // Kind is the type of scaling, "default" if none is named.
@@ -70,8 +74,8 @@ func (f *factors) UnmarshalJSON(data []byte) error {
 
 // RoPEOptions describe a rotary embedding.
 type RoPEOptions struct {
-	Dims        int // leading dimensions of each head that are rotated
-	Theta       float64
+	Dims        int     // leading dimensions of each head that are rotated
+	Theta       float64 // 0: 10000
 	Traditional bool
 	Scaling     *RoPEScaling // nil: none
 	MaxLength   int          // max_position_embeddings, for longrope and dynamic scaling
@@ -152,11 +156,14 @@ func (r *RoPE) scaled(s *mlx.Scope, x mlx.Array) mlx.Array {
 const defaultTheta = 10000
 
 // RoPE builds the rotary embedding that the configuration describes, over dims dimensions.
-func (b *Builder) RoPE(dims int) *RoPE {
+func (b *Builder) RoPE(dims int) *RoPE { return b.RoPEOf(b.RoPEOptions(dims)) }
+
+// RoPEOptions reads what the configuration says of rotary embeddings. Theta is 0 if it does not
+// say it.
+func (b *Builder) RoPEOptions(dims int) RoPEOptions {
 	var c RoPEConfig
 	if err := b.Config.Decode(&c); err != nil {
 		b.Fail(err)
-		return nil
 	}
 	theta, scaling := c.Theta, c.Scaling
 	if c.Parameters != nil {
@@ -165,14 +172,12 @@ func (b *Builder) RoPE(dims int) *RoPE {
 			theta = c.Parameters.Theta
 		}
 	}
-	if theta == 0 {
-		theta = defaultTheta
-	}
-	return b.RoPEOf(RoPEOptions{Dims: dims, Theta: theta, Traditional: c.Traditional, Scaling: scaling, MaxLength: b.Config.MaxLength})
+	return RoPEOptions{Dims: dims, Theta: theta, Traditional: c.Traditional, Scaling: scaling, MaxLength: b.Config.MaxLength}
 }
 
 // RoPEOf builds a rotary embedding. Frequency factors that a GGUF file stores go before Scaling.
 func (b *Builder) RoPEOf(o RoPEOptions) *RoPE {
+	o.Theta = cmp.Or(o.Theta, defaultTheta)
 	r := &RoPE{fixed: mlx.RoPE{Dims: o.Dims, Traditional: o.Traditional, Base: float32(o.Theta), Scale: 1}, inputScale: 1}
 	if b.Has(load.RopeFactors + ".weight") {
 		r.freqs = b.factoredFreqs(o.Theta, o.Dims)
@@ -185,7 +190,10 @@ func (b *Builder) RoPEOf(o RoPEOptions) *RoPE {
 			r.fixed.Scale = float32(1 / o.Scaling.Factor)
 		}
 	case "dynamic":
-		if b.positiveFactor(kind, o.Scaling) && o.MaxLength > 0 {
+		if o.Scaling.Alpha > 0 {
+			stretched := o.Theta * math.Pow(o.Scaling.Alpha, float64(o.Dims)/float64(o.Dims-2))
+			r.freqs = b.Derive(func(s *mlx.Scope) mlx.Array { return baseFreqs(s, stretched, o.Dims) })
+		} else if b.positiveFactor(kind, o.Scaling) && o.MaxLength > 0 {
 			r.dynamic = &dynamic{theta: o.Theta, factor: o.Scaling.Factor, trained: o.MaxLength}
 		}
 	case "llama3":
@@ -313,6 +321,9 @@ func (b *Builder) longFreqs(o RoPEOptions) (freqs *mlx.Ref, scale float64) {
 	scale = 1
 	if factor := float64(o.MaxLength) / original; factor > 1 {
 		scale = math.Sqrt(1 + math.Log(factor)/math.Log(original))
+	}
+	if o.Scaling.LongMScale != 0 {
+		scale = o.Scaling.LongMScale
 	}
 	values := make([]float32, len(long))
 	for i, f := range long {

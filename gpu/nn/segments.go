@@ -68,25 +68,30 @@ type Scores struct {
 	Scale   float32
 	SoftCap float32  // scores become cap * tanh(score / cap); 0: none
 	Sinks   *mlx.Ref // [heads], a score beside the keys' that takes weight and adds nothing; nil: none
+	Float32 bool     // computed in float32, whatever the dtype of the heads
 }
 
 // Attend extends a layer's caches by keys and values and attends from queries to all that they
 // may see. It returns [1, T, heads * dim of the values].
 func (c *Context) Attend(layer int, queries, keys, values Segmented, scores Scores) mlx.Array {
-	return c.attend(queries, scores, func(g cache.Segment, i int) (mlx.Array, mlx.Array, mlx.Mask) {
-		return g.Update(layer, c.rows(keys[i], g), c.rows(values[i], g))
+	return c.eachSegment(func(g cache.Segment, i int) mlx.Array {
+		k, v, mask := g.Update(layer, c.rows(keys[i], g), c.rows(values[i], g))
+		return c.compare(c.rows(queries[i], g), k, v, scores, mask)
 	})
 }
 
 // AttendShared is Attend over the keys and values that another layer of the same window has
 // cached in this pass.
 func (c *Context) AttendShared(layer int, queries Segmented, scores Scores) mlx.Array {
-	return c.attend(queries, scores, func(g cache.Segment, _ int) (mlx.Array, mlx.Array, mlx.Mask) {
-		return g.Seen(layer)
+	return c.eachSegment(func(g cache.Segment, i int) mlx.Array {
+		k, v, mask := g.Seen(layer)
+		return c.compare(c.rows(queries[i], g), k, v, scores, mask)
 	})
 }
 
-func (c *Context) attend(queries Segmented, scores Scores, see func(g cache.Segment, i int) (keys, values mlx.Array, mask mlx.Mask)) mlx.Array {
+// eachSegment puts together what attention returns of each segment, [rows, heads, n, dim]: [1, T,
+// heads * dim]. i is the segment's element of Segmented, of which rows gives its part.
+func (c *Context) eachSegment(attention func(g cache.Segment, i int) mlx.Array) mlx.Array {
 	var parts []mlx.Array
 	i := 0
 	for _, g := range c.Pass.Segments() {
@@ -96,8 +101,7 @@ func (c *Context) attend(queries Segmented, scores Scores, see func(g cache.Segm
 		if !g.Decode && len(parts) > 0 {
 			i++ // all rows' groups are part of one element, and each chunk is the next one
 		}
-		keys, values, mask := see(g, i)
-		y := c.compare(c.rows(queries[i], g), keys, values, scores, mask)
+		y := attention(g, i)
 		if c.Err() != nil {
 			return mlx.Array{}
 		}
@@ -123,6 +127,11 @@ func (c *Context) rows(x mlx.Array, g cache.Segment) mlx.Array {
 
 // compare is scaled dot-product attention.
 func (c *Context) compare(q, k, v mlx.Array, scores Scores, mask mlx.Mask) mlx.Array {
+	if scores.Float32 && c.Err() == nil && q.DType() != mlx.Float32 {
+		scores.Float32 = false
+		dtype := v.DType()
+		return c.AsType(c.compare(c.AsType(q, mlx.Float32), c.AsType(k, mlx.Float32), v, scores, mask), dtype)
+	}
 	if scores.SoftCap > 0 {
 		return c.softCapped(q, k, v, scores, mask)
 	}

@@ -37,6 +37,7 @@ type upload struct {
 	counted bool // its memory is its own
 	from    []load.Array
 	build   func(s *mlx.Scope, read mlx.Array) mlx.Array
+	also    []*mlx.Ref // set by build too
 	replace []*mlx.Ref // freed afterwards
 
 	copied chan struct{} // closed when read and err are set
@@ -82,13 +83,17 @@ func newUploader(stream mlx.Stream, run func(job func() error) error, progress f
 	return u
 }
 
-// arrays reads arrays and joins them along their first axis; dtype, if given, is that of floats.
-func (u *uploader) arrays(dtype *mlx.DType, from []load.Array) *mlx.Ref {
+// arrays reads arrays and joins them along their first axis; floats are cast to one dtype after
+// the other, as far as given.
+func (u *uploader) arrays(from []load.Array, dtypes ...*mlx.DType) *mlx.Ref {
 	return u.add(&upload{counted: true, from: from, build: func(s *mlx.Scope, read mlx.Array) mlx.Array {
-		if dtype == nil || !from[0].DType.IsFloat() {
+		if !from[0].DType.IsFloat() {
 			return read
 		}
-		return s.AsType(read, *dtype)
+		for _, dtype := range dtypes {
+			read = cast(s, read, dtype)
+		}
+		return read
 	}})
 }
 
@@ -102,7 +107,13 @@ func (u *uploader) replace(old []*mlx.Ref, build func(s *mlx.Scope) mlx.Array) *
 	return u.add(&upload{counted: true, replace: old, build: func(s *mlx.Scope, _ mlx.Array) mlx.Array { return build(s) }})
 }
 
+// newDryUploader returns an uploader that reads nothing and hands out refs that stay empty.
+func newDryUploader() *uploader { return &uploader{} }
+
 func (u *uploader) add(up *upload) *mlx.Ref {
+	if u.reading == nil {
+		return &mlx.Ref{}
+	}
 	up.ref, up.copied = &mlx.Ref{}, make(chan struct{})
 	u.ordered <- up
 	if len(up.from) > 0 {
@@ -115,6 +126,9 @@ func (u *uploader) add(up *upload) *mlx.Ref {
 
 // finish waits for the arrays and returns them, with their bytes and the first error.
 func (u *uploader) finish() ([]*mlx.Ref, int64, error) {
+	if u.reading == nil {
+		return nil, 0, nil
+	}
 	close(u.reading)
 	close(u.ordered)
 	err := u.pipeline.Wait()
@@ -130,10 +144,11 @@ func (up *upload) copy(buffer []byte) []byte {
 	buffer = buffer[:cap(buffer)]
 	at := 0
 	for _, a := range up.from {
-		if up.err = a.Fill(buffer[at:][:a.Size()]); up.err != nil {
+		data := buffer[at:][:a.Size()]
+		if up.err = fill(a, data); up.err != nil {
 			return buffer
 		}
-		at += a.Size()
+		at += len(data)
 	}
 	shape := slices.Clone(up.from[0].Shape)
 	for _, a := range up.from[1:] {
@@ -141,6 +156,14 @@ func (up *upload) copy(buffer []byte) []byte {
 	}
 	up.read, up.err = mlx.NewRef(buffer[:size], up.from[0].DType, shape...)
 	return buffer
+}
+
+// fill reads the array; errors name it.
+func fill(a load.Array, data []byte) error {
+	if err := a.Fill(data); err != nil {
+		return fault.New(fault.ModelLoad, "tensor %q: %w", a.Name, err).With("tensor", a.Name)
+	}
+	return nil
 }
 
 func (up *upload) size() (bytes int) {
@@ -152,10 +175,10 @@ func (up *upload) size() (bytes int) {
 
 // finishOne sets the upload's ref on the MLX thread.
 func (u *uploader) finishOne(up *upload) error {
-	err := up.err
-	if err == nil {
-		err = u.run(func() error { return u.convert(up) })
+	if up.err != nil {
+		return up.err
 	}
+	err := u.run(func() error { return u.convert(up) })
 	switch {
 	case err == nil && len(up.from) > 0:
 		u.done += int64(up.size())
@@ -170,6 +193,8 @@ func (u *uploader) finishOne(up *upload) error {
 }
 
 func (u *uploader) convert(up *upload) error {
+	made := append([]*mlx.Ref{up.ref}, up.also...)
+	u.refs = append(u.refs, made...) // freed with the rest if this fails
 	err := mlx.Build(u.stream, func(s *mlx.Scope) error {
 		var read mlx.Array
 		if up.read != nil {
@@ -180,15 +205,16 @@ func (u *uploader) convert(up *upload) error {
 	if err != nil {
 		return err
 	}
-	u.refs = append(u.refs, up.ref)
-	if err := mlx.Eval(up.ref.Array()); err != nil {
-		return err
+	for _, r := range made { // parts of one operation are computed with the first
+		if err := mlx.Eval(r.Array()); err != nil {
+			return err
+		}
+		if up.counted {
+			u.bytes += r.Array().NBytes()
+		}
 	}
 	up.read.Free()
 	up.read = nil
-	if up.counted {
-		u.bytes += up.ref.Array().NBytes()
-	}
 	for _, old := range up.replace {
 		u.bytes -= old.Array().NBytes()
 		old.Free()

@@ -65,13 +65,29 @@ func Open(path string) (*File, error) {
 	return &File{name: name, file: file, Tensors: tensors}, nil
 }
 
+// Name returns the file's base name.
+func (f *File) Name() string { return f.name }
+
+// chunkBytes is how much Read reads at once: what a processor's cache holds, and whole elements
+// of every type.
+const chunkBytes = 256 << 10
+
 // Read reads the tensor's data, row-major and little-endian, into dst, which has t.Bytes bytes.
-func (f *File) Read(t Tensor, dst []byte) error {
+// check is told of each part of dst as it is read, in order, while the processor's cache still
+// has it; its first error ends Read.
+func (f *File) Read(t Tensor, dst []byte, check func(part []byte) error) error {
 	if int64(len(dst)) != t.Bytes {
 		return fault.New(fault.Internal, "%s: a buffer of %d bytes for tensor %q of %d", f.name, len(dst), t.Name, t.Bytes)
 	}
-	if _, err := f.file.ReadAt(dst, t.offset); err != nil {
-		return fault.New(fault.ModelLoad, "%s: reading tensor %q: %s", f.name, t.Name, reason(err))
+	for at := 0; at < len(dst); {
+		part := dst[at:min(at+chunkBytes, len(dst))]
+		if _, err := f.file.ReadAt(part, t.offset+int64(at)); err != nil {
+			return fault.New(fault.ModelLoad, "%s: reading tensor %q: %s", f.name, t.Name, reason(err))
+		}
+		if err := check(part); err != nil {
+			return fault.New(fault.ModelLoad, "%s: tensor %q: %w", f.name, t.Name, err)
+		}
+		at += len(part)
 	}
 	return nil
 }

@@ -1,0 +1,172 @@
+package nn
+
+import (
+	"fmt"
+
+	"mlx-worker/gpu/load"
+	"mlx-worker/gpu/mlx"
+)
+
+// ExpertNames says under which names a checkpoint may hold the experts of a layer: stacked, as
+// mlx-lm converts them, or one by one, as most are published.
+type ExpertNames struct {
+	Stacked string // gate_proj, up_proj and down_proj below it are those of all experts
+
+	Single         string // Single.0, Single.1 and so on are the experts
+	Gate, Up, Down string // the names of a single expert's projections
+}
+
+// GatedExpertsNamed builds experts with SwiGLU from what the checkpoint holds.
+func (b *Builder) GatedExpertsNamed(names ExpertNames, experts, hidden, intermediate int) *GatedExperts {
+	single := func(i int, name string) string { return fmt.Sprintf("%s.%d.%s", names.Single, i, name) }
+	if b.Has(names.Stacked+".gate_proj.weight") || !b.Has(single(0, names.Gate)+".weight") {
+		return b.GatedExperts(names.Stacked, experts, hidden, intermediate)
+	}
+	all := func(name string, in, out int) ExpertLinear {
+		paths := make([]string, experts)
+		for i := range paths {
+			paths[i] = single(i, name)
+		}
+		return b.ExpertsOf(paths, in, out)
+	}
+	return &GatedExperts{
+		Gate:     all(names.Gate, hidden, intermediate),
+		Up:       all(names.Up, hidden, intermediate),
+		Down:     all(names.Down, intermediate, hidden),
+		Activate: Gated(b.SiLU()),
+	}
+}
+
+// Redescribe changes what is known of an array, if the checkpoint has it; for data that another
+// name, dtype or shape of as many bytes describes as well.
+func (b *Builder) Redescribe(name string, to func(a load.Array) load.Array) {
+	if a, ok := b.arrays[name]; ok {
+		delete(b.arrays, name)
+		a = to(a)
+		b.arrays[a.Name] = a
+	}
+}
+
+// ExpertSplit says how the outputs of two projections are one projection's.
+type ExpertSplit int
+
+// The layouts.
+const (
+	Halves      ExpertSplit = iota // first all of the one, then all of the other
+	Interleaved                    // by turns
+)
+
+// SplitExperts builds two stacked projections of out outputs each that the checkpoint holds as
+// one at path, [experts, 2 * out, in].
+func (b *Builder) SplitExperts(path string, split ExpertSplit, experts, in, out int) (first, second ExpertLinear) {
+	p := projection{}
+	p.weight, p.scales, p.biases, p.format = b.matrix(path, in, 2*out, experts)
+	if b.Has(path + ".bias") {
+		p.bias = b.take(path+".bias", experts, 2*out)
+		b.parameters += int64(experts) * 2 * int64(out)
+	}
+	if b.Err() != nil {
+		return nil, nil
+	}
+	var parts [2]expertArrays
+	divide := func(dtype *mlx.DType, a *load.Array, to func(e *expertArrays) **mlx.Ref) {
+		if a == nil {
+			return
+		}
+		whole := b.settle(dtype, *a)
+		take := func(i int) func(s *mlx.Scope) mlx.Array {
+			return func(s *mlx.Scope) mlx.Array { return split.part(s, whole.Array(), i) }
+		}
+		*to(&parts[0]) = b.upload.derive(true, take(0))
+		*to(&parts[1]) = b.upload.replace([]*mlx.Ref{whole}, take(1))
+	}
+	weightDType := b.policy.DType
+	if p.format != nil {
+		weightDType = nil
+	}
+	divide(weightDType, p.weight, func(e *expertArrays) **mlx.Ref { return &e.weight })
+	divide(b.policy.DType, p.scales, func(e *expertArrays) **mlx.Ref { return &e.scales })
+	divide(b.policy.DType, p.biases, func(e *expertArrays) **mlx.Ref { return &e.biases })
+	divide(b.policy.DType, p.bias, func(e *expertArrays) **mlx.Ref { return &e.bias })
+	return b.expertLayer(parts[0], p.format), b.expertLayer(parts[1], p.format)
+}
+
+// part is the first or second of two projections' outputs, the second axis of a.
+func (split ExpertSplit) part(s *mlx.Scope, a mlx.Array, i int) mlx.Array {
+	shape := a.Shape()
+	half := shape[1] / 2
+	if split == Halves {
+		return s.Contiguous(s.SliceAxis(a, 1, i*half, (i+1)*half))
+	}
+	pairs := append([]int{shape[0], half, 2}, shape[2:]...)
+	one := append([]int{shape[0], half}, shape[2:]...)
+	return s.Contiguous(s.Reshape(s.SliceAxis(s.Reshape(a, pairs...), 2, i, i+1), one...))
+}
+
+// expertArrays are the stacked arrays of a layer of experts; all but weight may be nil.
+type expertArrays struct{ weight, scales, biases, bias *mlx.Ref }
+
+// expertLayer chooses how experts compute. format is nil if they are dense.
+func (b *Builder) expertLayer(a expertArrays, format *load.QuantSpec) ExpertLinear {
+	if b.Err() != nil {
+		return nil
+	}
+	weight := a.weight
+	if format != nil {
+		matrix := &quantizedMatrix{weight: a.weight, scales: a.scales, biases: a.biases, format: *format, dtype: b.policy.DType}
+		if !b.policy.DenseWeights {
+			return &quantizedExperts{matrix: matrix, bias: a.bias}
+		}
+		weight = b.upload.replace(matrix.refs(), func(s *mlx.Scope) mlx.Array { return matrix.dequantize(s, matrix.view()) })
+	}
+	transposed := b.upload.derive(false, func(s *mlx.Scope) mlx.Array { return s.Transpose(weight.Array(), 0, 2, 1) })
+	return &denseExperts{weightT: transposed, bias: a.bias}
+}
+
+// TransposedGatedExperts builds experts with SwiGLU from arrays that are the other way around,
+// path.gate_up_proj, [experts, hidden, 2 * intermediate], and path.down_proj, [experts,
+// intermediate, hidden].
+func (b *Builder) TransposedGatedExperts(path string, experts, hidden, intermediate int) *GatedExperts {
+	whole := func(name string, shape ...int) *mlx.Ref {
+		array := b.take(path+name, shape...)
+		if array == nil {
+			return nil
+		}
+		b.parameters += int64(array.Size() / array.DType.Size())
+		return b.settle(nil, *array)
+	}
+	gateUp := whole(".gate_up_proj", experts, hidden, 2*intermediate)
+	down := whole(".down_proj", experts, intermediate, hidden)
+	if b.Err() != nil {
+		return nil
+	}
+	half := func(i int) func(s *mlx.Scope) mlx.Array {
+		return func(s *mlx.Scope) mlx.Array {
+			return s.SliceAxis(gateUp.Array(), 2, i*intermediate, (i+1)*intermediate)
+		}
+	}
+	return &GatedExperts{
+		Gate:     b.transposedExperts(path+".gate_proj", hidden, half(0)),
+		Up:       b.transposedExperts(path+".up_proj", hidden, half(1), gateUp),
+		Down:     b.transposedExperts(path+".down_proj", intermediate, func(*mlx.Scope) mlx.Array { return down.Array() }, down),
+		Activate: Gated(b.SiLU()),
+	}
+}
+
+// transposedExperts is the projection of matrices [experts, in, out] that would be at path in a
+// converted checkpoint, converted as the policy wants. What they are computed from is freed.
+func (b *Builder) transposedExperts(path string, in int, stored func(s *mlx.Scope) mlx.Array, from ...*mlx.Ref) ExpertLinear {
+	var format *load.QuantSpec
+	if b.policy.Conversion != nil {
+		format = b.policy.Conversion.Format(path, in)
+	}
+	if format == nil {
+		return &denseExperts{weightT: b.upload.replace(from, func(s *mlx.Scope) mlx.Array {
+			return s.Contiguous(cast(s, stored(s), b.policy.DType))
+		})}
+	}
+	q := b.upload.quantised(&upload{replace: from}, *format, b.policy.DType, func(s *mlx.Scope, _ mlx.Array) mlx.Array {
+		return s.Contiguous(s.Transpose(stored(s), 0, 2, 1))
+	})
+	return b.expertLayer(expertArrays{weight: q.weight, scales: q.scales, biases: q.biases}, format)
+}
