@@ -122,7 +122,7 @@ func damage(random *rand.Rand, whole []byte, header int) (damaged []byte, how st
 // TestDamagedFiles loads models of which one file is damaged at random offsets. A damage that
 // only changes numbers goes unseen; every other is an error that names the file.
 func TestDamagedFiles(t *testing.T) {
-	const rounds = 1200
+	const rounds = 150
 	plain, quantised, ggufBytes := tinyFolder(t, tinyConfig), tinyFolder(t, quantisedTinyConfig), tinyGGUF()
 	for _, c := range []struct {
 		name   string

@@ -14,6 +14,9 @@ import (
 	"mlx-worker/internal/gguf/gguftest"
 )
 
+// heads are d = 2^-11 and an m that makes the elements' mean 0.
+var heads = map[gguf.TensorType][]byte{gguf.Q4_K: {0, 0x10, 0x80, 0x1b}, gguf.Q5_K: {0, 0x10, 0xc0, 0x1f}}
+
 // writeKQuants writes a llama of one layer whose matrices are random blocks of the type.
 func writeKQuants(t *testing.T, typ gguf.TensorType) string {
 	t.Helper()
@@ -24,13 +27,13 @@ func writeKQuants(t *testing.T, typ gguf.TensorType) string {
 		Set("llama.feed_forward_length", uint32(hidden)).Set("llama.attention.head_count", uint32(4)).
 		Set("llama.attention.layer_norm_rms_epsilon", float32(1e-5)).Set("llama.context_length", uint32(64))
 	_, size, _ := typ.Block()
-	for _, name := range []string{"token_embd", "blk.0.attn_q", "blk.0.attn_k", "blk.0.attn_v", "blk.0.attn_output", "blk.0.ffn_gate", "blk.0.ffn_up", "blk.0.ffn_down"} {
+	for _, name := range []string{"token_embd", "blk.0.attn_q", "blk.0.attn_k", "blk.0.attn_v", "blk.0.attn_output", "blk.0.ffn_gate", "blk.0.ffn_up", "blk.0.ffn_down", "output"} {
 		data := make([]byte, hidden*size)
 		for i := range data {
 			data[i] = byte(random.Uint32())
 		}
-		for at := 0; at < len(data); at += size { // Q4_K, Q5_K: d and m
-			copy(data[at:], []byte{0, 0x10, 0, 0x14})
+		for at := 0; at < len(data); at += size {
+			copy(data[at:], heads[typ])
 		}
 		b.Tensor(name+".weight", typ, []uint64{hidden, hidden}, data)
 	}

@@ -99,7 +99,8 @@ func (e *fakeEngine) Load(ctx context.Context, req batcher.LoadRequest, progress
 	}
 	return batcher.ModelInfo{
 		ModelID: req.ModelID, Architecture: "llama", ContextLength: fakeContext, ParameterCount: 135, SizeBytes: 1000,
-		DType: cmp.Or(req.DType, "float32"), Quantization: &batcher.Quantization{Mode: "affine", Bits: 4, GroupSize: 32}, VocabSize: fakeVocab, LoadMs: 12.5,
+		DType: cmp.Or(req.DType, "float32"), VocabSize: fakeVocab, LoadMs: 12.5,
+		Quantization: new(cmp.Or(req.Quantization, batcher.Quantization{Mode: "affine", Bits: 4, GroupSize: 32})),
 	}, nil
 }
 

@@ -41,7 +41,10 @@ func (s *server) loadModel(ctx context.Context, a args) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	req := batcher.LoadRequest{ModelID: id, Path: path, ContextLength: a.int("context_length"), DType: a.text("dtype")}
+	req := batcher.LoadRequest{
+		ModelID: id, Path: path, ContextLength: a.int("context_length"), DType: a.text("dtype"),
+		Quantization: arg[batcher.Quantization](a, "quantization"),
+	}
 	shared, err := s.models.load(ctx, req, func(m *model) error { return s.openModel(ctx, m) })
 	if err != nil {
 		return nil, err

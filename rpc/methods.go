@@ -116,7 +116,7 @@ var Methods = []Method{
 			intParam("context_length", 1, maxContext, "Tokens of context to offer; default: the model's own."),
 			choiceParam("dtype", "", []string{"float32", "float16", "bfloat16"}, "Type of the activations; default: the model's own, or the backend's policy."),
 			textParam("adapter_path", 1, maxPathBytes, "Folder of a LoRA adapter.").refusedUnless(never),
-			textParam("quantization", 1, maxIDBytes, "Quantise while loading.").refusedUnless(never),
+			quantizationParam("quantization", "Quantise the matrices of a dense checkpoint while loading, as mlx_lm.convert does."),
 			boolParam("draft", false, "Load as a draft for speculative decoding.").refusedUnless(equals(false)),
 			boolParam("trust_remote_code", false, "Code from model repositories is never run: true is refused.").refusedUnless(equals(false)),
 		},

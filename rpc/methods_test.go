@@ -157,7 +157,7 @@ func TestLoadFailures(t *testing.T) {
 		}
 		equal(t, "models left", w.call("runtime/state", nil)["loaded_models"], []any{})
 		w.load("m") // it still serves
-		for param, value := range map[string]any{"adapter_path": "/a", "quantization": "int4", "draft": true, "trust_remote_code": true} {
+		for param, value := range map[string]any{"adapter_path": "/a", "draft": true, "trust_remote_code": true} {
 			data := w.fail("load_model", msg{"model_id": "n", param: value}, "Unsupported")
 			equal(t, "what", data["what"], param)
 		}

@@ -45,6 +45,9 @@ func run(args []string) int {
 		complain(err)
 		return exitInternal
 	}
+	if len(args) > 0 && args[0] == "inspect" {
+		return runInspect(args[1:], out)
+	}
 	mode, err := parseFlags(args)
 	if err != nil {
 		complain(err)
@@ -74,7 +77,7 @@ func parseFlags(args []string) (mode string, err error) {
 	flags.SetOutput(io.Discard)
 	showVersion := flags.Bool("version", false, "")
 	check := flags.Bool("check", false, "")
-	const accepted = "accepted: --help, --version, --check"
+	const accepted = "accepted: --help, --version, --check, inspect PATH"
 	err = flags.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):

@@ -119,6 +119,10 @@ func (b *Builder) expertLayer(a expertArrays, format *load.QuantSpec) ExpertLine
 		}
 		weight = b.upload.replace(matrix.refs(), func(s *mlx.Scope) mlx.Array { return matrix.dequantize(s, matrix.view()) })
 	}
+	if b.policy.Backend == mlx.CPU && b.policy.DType != nil && b.policy.DType.IsHalf() {
+		b.fail("MLX's CPU backend multiplies by dense experts in float32 only: load the model with dtype float32")
+		return nil
+	}
 	transposed := b.upload.derive(false, func(s *mlx.Scope) mlx.Array { return s.Transpose(weight.Array(), 0, 2, 1) })
 	return &denseExperts{weightT: transposed, bias: a.bias}
 }

@@ -68,8 +68,12 @@ export interface LoadModelParams {
   readonly dtype?: "float32" | "float16" | "bfloat16" | null | undefined;
   /** Folder of a LoRA adapter. Accepted: a string of 1 to 4096 bytes. Not offered by this build. */
   readonly adapter_path?: string | null | undefined;
-  /** Quantise while loading. Accepted: a string of 1 to 512 bytes. Not offered by this build. */
-  readonly quantization?: string | null | undefined;
+  /**
+   * Quantise the matrices of a dense checkpoint while loading, as mlx_lm.convert does. Accepted: "none",
+   * "int4", "int8" (affine, groups of 64), or an object of mode ("affine", "mxfp4", "mxfp8", "nvfp4"), bits
+   * and group_size, which are mlx-lm's where they are left out.
+   */
+  readonly quantization?: string | Readonly<Record<string, unknown>> | null | undefined;
   /**
    * Load as a draft for speculative decoding. Default: false. Accepted: true or false. Not offered by this
    * build.
