@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup model build build-go build-client check test generate fmt \
-	bench bench-startup pack darwin-check clean distclean
+	bench bench-startup pack parity darwin-check clean distclean
 
 help: ## List every task
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,9 @@ bench: ## Fifty questions against a real model (npm run bench:50-questions -- --
 
 bench-startup: ## Start-up time and memory of the worker
 	npm run bench:startup
+
+parity: setup ## Compare with mlx-lm's goldens: every family and format, sampling, tokenizers, chat templates
+	@scripts/parity.sh
 
 pack: setup build-client ## Write the npm tarballs of the client and of this platform's worker to dist/
 	@scripts/pack.sh

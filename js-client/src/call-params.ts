@@ -11,6 +11,8 @@ export const ENGINE_OPTIONS = {
   logLevel: "string",
   startTimeoutMs: "integer",
   maxFrameBytes: "integer",
+  autoReload: "boolean",
+  maxCrashes: "integer",
   onStderr: "function",
 } as const;
 
@@ -24,7 +26,7 @@ export const LOAD_PARAMS = {
   adapterPath: "string",
   contextLength: "integer",
   dtype: "string",
-  quantization: "string",
+  quantization: "quantization",
   draft: "boolean",
   trustRemoteCode: "boolean",
 } as const;
@@ -58,11 +60,24 @@ export const CHAT_TEMPLATE_PARAMS = {
   tokenize: "boolean",
 } as const;
 
+/** Of both forms; which parameters go together is for the calls that it becomes. */
+export const COUNT_TOKENS_PARAMS = {
+  model: "model",
+  text: "string",
+  addSpecialTokens: "boolean",
+  messages: "array",
+  tools: "array",
+  chatTemplateKwargs: "object",
+  addGenerationPrompt: "boolean",
+} as const;
+
 export const LOAD_OPTIONS = {
   signal: "signal",
   onProgress: "function",
 } as const;
 
 export const UNLOAD_PARAMS = { model: "model", force: "boolean" } as const;
+
+export const HEALTH_OPTIONS = { signal: "signal", timeoutMs: "integer" } as const;
 
 export const CLOSE_OPTIONS = { drainMs: "integer" } as const;

@@ -36,8 +36,25 @@ export interface ConnectionOptions {
   /** Time for the worker to become ready in milliseconds; 0: no limit. */
   readonly startTimeoutMs: number;
   readonly onStderr?: ((text: string) => void) | undefined;
-  /** The connection is over; called before the pending calls reject, so that these may connect anew. */
-  readonly onClose: () => void;
+  /** The worker is ready; gets the parameters of `worker/ready`. */
+  readonly onReady?: ((info: WireObject) => void) | undefined;
+  /**
+   * The connection is over, for this reason; called before the pending calls reject, so that these may connect anew.
+   */
+  readonly onClose: (reason: MlxWorkerError) => void;
+}
+
+/** How a request is sent. */
+export interface RequestOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Something that has to come first, on this connection: the request waits for it, and rejects if it does. */
+  readonly after?: Promise<unknown> | undefined;
+}
+
+/** A request that waits for the worker to be ready or, if there is such, for `after`. */
+interface Unsent {
+  readonly frame: Buffer;
+  readonly after: Promise<unknown> | undefined;
 }
 
 interface PendingCall {
@@ -59,8 +76,10 @@ export class Connection {
   readonly #pending = new Map<number, PendingCall>();
   readonly #streams: StreamTable;
   readonly #progressListeners = new Set<ProgressListener>();
-  /** Frames that wait for `worker/ready`, by request id; undefined once it has come. */
-  #outbox: Map<number, Buffer> | undefined = new Map();
+  /** Requests that were not sent yet, by their id. */
+  readonly #unsent = new Map<number, Unsent>();
+  /** Parameters of `worker/ready`; undefined until it comes. */
+  #ready: WireObject | undefined;
   #startTimer: NodeJS.Timeout | undefined;
   #nextId = 1;
   /** Why the connection ends, where that is more than the end of the process. */
@@ -92,31 +111,44 @@ export class Connection {
     }
   }
 
+  /** Parameters of `worker/ready`; undefined while the worker starts. */
+  get ready(): WireObject | undefined {
+    return this.#ready;
+  }
+
   /**
    * Sends a request and resolves with its result. An aborted call rejects at once with the signal's reason;
    * its request is not sent if it was still waiting for the worker, and its response is dropped otherwise.
    */
-  request(method: string, params: WireObject, signal?: AbortSignal): Promise<unknown> {
-    return this.#send(method, params, signal).result;
+  request(method: string, params: WireObject, options: RequestOptions = {}): Promise<unknown> {
+    return this.#send(method, params, options).result;
   }
 
   /** Starts a stream: registers its sink, then sends `generate` with the sink's stream id. */
-  startStream(sink: StreamSink, params: WireObject): void {
-    this.#openStreams("generate", params, [sink], () => {});
+  startStream(sink: StreamSink, params: WireObject, after?: Promise<unknown>): void {
+    this.#openStreams("generate", params, [sink], after, () => {});
   }
 
   /**
    * Starts several streams by one `batch_generate` request. `onResult` gets its result, so that items that
    * were refused can be failed; an error of the whole request fails every sink.
    */
-  startStreams(sinks: readonly StreamSink[], params: WireObject, onResult: (result: unknown) => void): void {
-    this.#openStreams("batch_generate", params, sinks, onResult);
+  startStreams(
+    sinks: readonly StreamSink[],
+    params: WireObject,
+    after: Promise<unknown> | undefined,
+    onResult: (result: unknown) => void,
+  ): void {
+    this.#openStreams("batch_generate", params, sinks, after, onResult);
   }
 
   /** Asks the worker to cancel a stream, which then ends with its event. Does nothing for unknown ids. */
   cancelStream(streamId: string): void {
-    if (!this.#streams.has(streamId)) return;
-    this.request("cancel", { stream_id: streamId }).catch((error: unknown) => {
+    const requestId = this.#streams.requestOf(streamId);
+    if (requestId === undefined) return;
+    // Behind the request that starts the stream, whatever that waits for.
+    const after = this.#unsent.get(requestId)?.after;
+    this.request("cancel", { stream_id: streamId }, { after }).catch((error: unknown) => {
       debug("cancel of stream %s failed: %o", streamId, error);
     });
   }
@@ -125,7 +157,7 @@ export class Connection {
   abandonStream(streamId: string): void {
     const requestId = this.#streams.abandon(streamId);
     if (requestId === undefined) return;
-    if (this.#outbox?.has(requestId) !== true) this.cancelStream(streamId);
+    if (!this.#unsent.has(requestId)) this.cancelStream(streamId);
     // The request has not been sent: take it back, unless it is a batch that others wait for.
     else if (this.#streams.forgetAbandoned(requestId)) this.#pending.get(requestId)?.resolve(undefined);
   }
@@ -152,7 +184,7 @@ export class Connection {
     this.#failure ??= new EngineClosedError();
     this.#process.hold();
     try {
-      if (this.#outbox !== undefined) {
+      if (this.#ready === undefined) {
         this.#process.kill("SIGKILL");
         return await this.closed;
       }
@@ -171,7 +203,11 @@ export class Connection {
     }
   }
 
-  #send(method: string, params: WireObject, signal?: AbortSignal): { id: number; result: Promise<unknown> } {
+  #send(
+    method: string,
+    params: WireObject,
+    { signal, after }: RequestOptions,
+  ): { id: number; result: Promise<unknown> } {
     const id = this.#nextId++;
     const result = new Promise<unknown>((resolve, reject) => {
       if (signal?.aborted) throw signal.reason;
@@ -182,7 +218,7 @@ export class Connection {
       const settle = (done: () => void): void => {
         stopListening();
         this.#pending.delete(id);
-        this.#outbox?.delete(id);
+        this.#unsent.delete(id);
         this.#process.release();
         done();
       };
@@ -193,20 +229,35 @@ export class Connection {
         resolve: (value) => settle(() => resolve(value)),
         reject: (error) => settle(() => reject(error)),
       });
-      if (this.#outbox === undefined) this.#process.write(frame);
-      else this.#outbox.set(id, frame);
+      if (this.#ready !== undefined && after === undefined) {
+        this.#process.write(frame);
+        return;
+      }
+      this.#unsent.set(id, { frame, after });
+      after?.then(
+        () => this.#sendNow(id),
+        (error: unknown) => this.#pending.get(id)?.reject(error),
+      );
     });
     return { id, result };
+  }
+
+  #sendNow(id: number): void {
+    const unsent = this.#unsent.get(id);
+    if (unsent === undefined) return;
+    this.#unsent.delete(id);
+    this.#process.write(unsent.frame);
   }
 
   #openStreams(
     method: string,
     params: WireObject,
     sinks: readonly StreamSink[],
+    after: Promise<unknown> | undefined,
     onResult: (result: unknown) => void,
   ): void {
     this.#streams.requireFree(sinks);
-    const { id, result } = this.#send(method, params);
+    const { id, result } = this.#send(method, params, { after });
     this.#streams.add(sinks, id);
     result.then(onResult).catch((error: unknown) => {
       for (const { streamId } of sinks) this.refuseStream(streamId, error);
@@ -229,7 +280,7 @@ export class Connection {
 
   #onMessage(message: WireObject): void {
     const { id, method, params, error } = message;
-    if (this.#outbox !== undefined) this.#onFirstMessage(method, params);
+    if (this.#ready === undefined) this.#onFirstMessage(method, params);
     else if (typeof method === "string") this.#onNotification(method, params);
     else if (typeof id === "number") this.#onResponse(id, message);
     else {
@@ -252,10 +303,10 @@ export class Connection {
       );
     }
     clearTimeout(this.#startTimer);
-    const waiting = this.#outbox ?? [];
-    this.#outbox = undefined;
-    for (const [, frame] of waiting) this.#process.write(frame);
+    this.#ready = params;
+    for (const [id, { after }] of [...this.#unsent]) if (after === undefined) this.#sendNow(id);
     for (const streamId of this.#streams.abandoned()) this.cancelStream(streamId);
+    this.#options.onReady?.(params);
   }
 
   #onNotification(method: string, params: unknown): void {
@@ -308,10 +359,11 @@ export class Connection {
 
   #onClose(exit: WorkerExit, spawnError: Error | undefined): void {
     clearTimeout(this.#startTimer);
-    const starting = this.#outbox !== undefined;
-    const error = this.#failure ?? (starting ? startError(exit, spawnError) : new WorkerCrashedError(exit));
+    const error =
+      this.#failure ??
+      (this.#ready === undefined ? startError(exit, spawnError) : new WorkerCrashedError(exit));
     this.#closedWith = error;
-    this.#options.onClose();
+    this.#options.onClose(error);
     for (const call of [...this.#pending.values()]) call.reject(error);
     this.#streams.failAll(error);
     this.#resolveClosed();

@@ -6,30 +6,36 @@ import {
   CALL_OPTIONS,
   CHAT_TEMPLATE_PARAMS,
   CLOSE_OPTIONS,
+  COUNT_TOKENS_PARAMS,
   DETOKENIZE_PARAMS,
   ENGINE_OPTIONS,
+  HEALTH_OPTIONS,
   LOAD_OPTIONS,
   LOAD_PARAMS,
   TOKENIZE_PARAMS,
   UNLOAD_PARAMS,
 } from "./call-params.js";
 import { camelKeys, snakeCase } from "./casing.js";
-import { Connection } from "./connection.js";
-import { EngineClosedError, ProtocolError } from "./errors.js";
+import type { Connection } from "./connection.js";
+import { ProtocolError } from "./errors.js";
+import { EventHub } from "./event-hub.js";
 import { BATCH_GENERATE_OPTIONS, GENERATE_OPTIONS, readGenerateParams } from "./generate-params.js";
 import { GenerationStream } from "./generation.js";
 import { ChunkGenerator } from "./generator.js";
+import { checkHealth } from "./health.js";
 import { notify } from "./notices.js";
 import { modelIdOf, type Params, type ParamTypes, readParams, toWire } from "./params.js";
-import { resolveWorker } from "./resolve-worker.js";
+import { WorkerSupervisor } from "./supervisor.js";
 import type {
   BatchTokenizeParams,
   CallOptions,
   ChatTemplateParams,
   CloseOptions,
+  CountTokensParams,
   DetokenizeParams,
   Engine,
   EngineOptions,
+  HealthCheckOptions,
   LoadModelCallOptions,
   LoadModelOptions,
   LoadProgress,
@@ -39,35 +45,49 @@ import type {
   UnloadModelOptions,
   UnloadResult,
 } from "./types/engine.js";
-import type { GenerateOptions, GenerateParams, Generation, ModelRef } from "./types/generate.js";
+import type { EngineEventName, EngineListener } from "./types/events.js";
+import type {
+  ChatMessage,
+  ChatParams,
+  GenerateOptions,
+  GenerateParams,
+  Generation,
+  ModelRef,
+} from "./types/generate.js";
 import type { GeneratorChunk, GeneratorParams } from "./types/generator.js";
-import type { RuntimeInfo, RuntimeState, RuntimeStats } from "./types/runtime.js";
+import type { HealthStatus, ModelState, RuntimeInfo, RuntimeState, RuntimeStats } from "./types/runtime.js";
 import { DEFAULT_MAX_FRAME_BYTES, isWireObject, type WireBatchItem, type WireObject } from "./wire.js";
 import { errorFromWire, invalidParam } from "./wire-errors.js";
 
 const DEFAULT_START_TIMEOUT_MS = 60_000;
 const DEFAULT_DRAIN_MS = 5000;
+const DEFAULT_HEALTH_TIMEOUT_MS = 5000;
 
 /** {@link Engine} over at most one worker process at a time. */
 export class WorkerEngine implements Engine {
-  readonly #options: Params<typeof ENGINE_OPTIONS>;
-  readonly #env: Readonly<Record<string, string | undefined>>;
-  readonly #maxFrameBytes: number;
-  #connection: Connection | undefined;
-  #starts = 0;
-  #closed: Promise<void> | undefined;
+  readonly #cwd: string | undefined;
+  readonly #hub = new EventHub();
+  readonly #supervisor: WorkerSupervisor;
 
   constructor(options: EngineOptions) {
-    this.#options = readParams("createEngine", options, ENGINE_OPTIONS);
-    const { env, modelsDir, logLevel, maxFrameBytes } = this.#options;
-    const settings = {
-      MLX_MODELS_DIR: modelsDir === undefined ? undefined : this.#resolve(modelsDir),
-      MLX_LOG_LEVEL: logLevel,
-      MLX_MAX_FRAME_BYTES: maxFrameBytes?.toString(),
-    };
-    const given = Object.entries(settings).filter(([, value]) => value !== undefined);
-    this.#env = { ...process.env, ...env, ...Object.fromEntries(given) };
-    this.#maxFrameBytes = Number(this.#env.MLX_MAX_FRAME_BYTES) || DEFAULT_MAX_FRAME_BYTES;
+    const given = readParams("createEngine", options, ENGINE_OPTIONS);
+    this.#cwd = given.cwd;
+    const env = this.#environment(given);
+    this.#supervisor = new WorkerSupervisor({
+      workerPath: given.workerPath,
+      env,
+      cwd: given.cwd,
+      maxFrameBytes: Number(env.MLX_MAX_FRAME_BYTES) || DEFAULT_MAX_FRAME_BYTES,
+      startTimeoutMs: given.startTimeoutMs ?? DEFAULT_START_TIMEOUT_MS,
+      autoReload: given.autoReload,
+      maxCrashes: given.maxCrashes,
+      onStderr: given.onStderr,
+      hub: this.#hub,
+    });
+  }
+
+  get closed(): boolean {
+    return this.#supervisor.closed;
   }
 
   async loadModel(
@@ -76,20 +96,27 @@ export class WorkerEngine implements Engine {
   ): Promise<ModelHandle> {
     const { signal, onProgress } = readParams("loadModel", options, LOAD_OPTIONS);
     const input = typeof model === "string" ? { model } : model;
-    const { model: ref, modelId: alias, localPath, ...rest } = readParams("loadModel", input, LOAD_PARAMS);
+    const {
+      model: ref,
+      modelId: alias,
+      localPath,
+      quantization,
+      ...rest
+    } = readParams("loadModel", input, LOAD_PARAMS);
     const modelId = modelIdOf("loadModel", ref ?? alias);
     const params = {
       model_id: modelId,
       local_path: typeof localPath === "string" ? this.#resolve(localPath) : undefined,
+      quantization: typeof quantization === "object" ? toWire(quantization) : quantization,
       ...toWire(rest),
     };
-    const connection = this.#connect(signal);
+    const connection = this.#supervisor.connect(signal);
     const onNotification = (progress: WireObject): void => {
       if (progress.model_id === modelId) notify(onProgress, camelKeys(progress) as LoadProgress);
     };
     if (onProgress !== undefined) connection.addProgressListener(onNotification);
     try {
-      return camelKeys(await connection.request("load_model", params, signal)) as ModelHandle;
+      return await this.#supervisor.models.load(connection, params, signal);
     } finally {
       connection.removeProgressListener(onNotification);
     }
@@ -97,13 +124,17 @@ export class WorkerEngine implements Engine {
 
   async unloadModel(model: ModelRef, options: UnloadModelOptions = {}): Promise<UnloadResult> {
     const { force, ...callOptions } = options;
-    return camelKeys(
-      await this.#call("unloadModel", { model, force }, UNLOAD_PARAMS, callOptions),
-    ) as UnloadResult;
+    const result = await this.#call("unloadModel", { model, force }, UNLOAD_PARAMS, callOptions);
+    this.#supervisor.models.unloaded(modelIdOf("unloadModel", model));
+    return camelKeys(result) as UnloadResult;
   }
 
   generate(params: GenerateParams, options: GenerateOptions = {}): Generation {
     return this.#generate("generate", params, options).generation;
+  }
+
+  chat(messages: readonly ChatMessage[], params: ChatParams, options: GenerateOptions = {}): Generation {
+    return this.#generate("chat", { ...params, messages }, options).generation;
   }
 
   batchGenerate(
@@ -116,19 +147,27 @@ export class WorkerEngine implements Engine {
     if (streams.length === 0) return streams;
     try {
       const { signal, ...shared } = readParams("batchGenerate", options, BATCH_GENERATE_OPTIONS);
-      const items = requests.map((request, i) => ({
-        ...readGenerateParams(`batchGenerate: request ${i}`, request).params,
+      const checked = requests.map((request, i) =>
+        readGenerateParams(`batchGenerate: request ${i}`, request),
+      );
+      const items = checked.map(({ params }, i) => ({
+        ...params,
         ...toWire(shared),
         stream_id: streams[i]?.streamId,
       }));
-      const connection = this.#connect(signal);
-      connection.startStreams(streams, { requests: items }, (result) => {
+      const modelIds = checked.map(({ modelId }) => modelId);
+      const connection = this.#supervisor.connect(signal);
+      const reloads = this.#supervisor.models.reloadsOf(modelIds);
+      connection.startStreams(streams, { requests: items }, reloads, (result) => {
         for (const [i, error] of batchErrors("batch_generate", result, streams.length).entries()) {
           const stream = streams[i];
           if (error !== undefined && stream !== undefined) connection.refuseStream(stream.streamId, error);
         }
       });
-      for (const stream of streams) abortOn(signal, stream, connection);
+      for (const [i, stream] of streams.entries()) {
+        abortOn(signal, stream, connection);
+        this.#announce(stream, modelIds[i] ?? "");
+      }
     } catch (error) {
       for (const stream of streams) stream.onFailure(error);
     }
@@ -148,22 +187,35 @@ export class WorkerEngine implements Engine {
 
   async batchTokenize(params: BatchTokenizeParams, options: CallOptions = {}): Promise<TokenizeResult[]> {
     const { model, texts, ...rest } = readParams("batchTokenize", params, BATCH_TOKENIZE_PARAMS);
-    const shared = { model_id: modelIdOf("batchTokenize", model), ...toWire(rest) };
+    const modelId = modelIdOf("batchTokenize", model);
+    const shared = { model_id: modelId, ...toWire(rest) };
     const requests = texts?.map((text) => ({ ...shared, text }));
     if (requests === undefined) throw invalidParam("texts", "batchTokenize: parameter texts is missing");
     if (requests.length === 0) return [];
-    const result = await this.#call(
-      "batchTokenize",
-      { requests },
-      { requests: "array" },
-      options,
-      "batch_tokenize",
-    );
+    const { signal } = readParams("batchTokenize", options, CALL_OPTIONS);
+    const result = await this.#request("batch_tokenize", { requests }, signal, modelId);
     for (const error of batchErrors("batch_tokenize", result, requests.length))
       if (error !== undefined) throw error;
     return (result as { results: WireBatchItem[] }).results.map(
       (item) => camelKeys(item.result) as TokenizeResult,
     );
+  }
+
+  async countTokens(params: CountTokensParams, options: CallOptions = {}): Promise<number> {
+    const { messages, text, ...rest } = readParams("countTokens", params, COUNT_TOKENS_PARAMS);
+    if ((messages === undefined) === (text === undefined))
+      throw invalidParam("text", "countTokens: exactly one of text and messages is needed");
+    const result =
+      messages === undefined
+        ? await this.#call("countTokens", { ...rest, text }, TOKENIZE_PARAMS, options, "tokenize")
+        : await this.#call(
+            "countTokens",
+            { ...rest, messages, tokenize: true },
+            CHAT_TEMPLATE_PARAMS,
+            options,
+            "apply_chat_template",
+          );
+    return (result as { tokens: number[] }).tokens.length;
   }
 
   async detokenize(params: DetokenizeParams, options: CallOptions = {}): Promise<string> {
@@ -197,19 +249,44 @@ export class WorkerEngine implements Engine {
     const state = camelKeys(
       await this.#call("runtimeState", {}, {}, options, "runtime/state"),
     ) as RuntimeState;
-    return { ...state, restartCount: Math.max(0, this.#starts - 1) };
+    return { ...state, restartCount: this.#supervisor.restartCount };
   }
 
   async stats(options: CallOptions = {}): Promise<RuntimeStats> {
     return camelKeys(await this.#call("stats", {}, {}, options, "runtime/stats")) as RuntimeStats;
   }
 
+  async listModels(options: CallOptions = {}): Promise<readonly ModelState[]> {
+    const { signal } = readParams("listModels", options, CALL_OPTIONS);
+    if (this.#supervisor.connection === undefined && !this.closed) return [];
+    return (await this.runtimeState({ signal })).loadedModels;
+  }
+
+  async healthCheck(options: HealthCheckOptions = {}): Promise<HealthStatus> {
+    const { signal, timeoutMs } = readParams("healthCheck", options, HEALTH_OPTIONS);
+    if (signal?.aborted) throw signal.reason;
+    return checkHealth(this.#supervisor, timeoutMs ?? DEFAULT_HEALTH_TIMEOUT_MS, signal);
+  }
+
+  on<Name extends EngineEventName>(event: Name, listener: EngineListener<Name>): this {
+    this.#hub.add(event, listener, false);
+    return this;
+  }
+
+  once<Name extends EngineEventName>(event: Name, listener: EngineListener<Name>): this {
+    this.#hub.add(event, listener, true);
+    return this;
+  }
+
+  off<Name extends EngineEventName>(event: Name, listener: EngineListener<Name>): this {
+    this.#hub.remove(event, listener);
+    return this;
+  }
+
   close(options: CloseOptions = {}): Promise<void> {
-    if (this.#closed !== undefined) return this.#closed;
     try {
       const { drainMs = DEFAULT_DRAIN_MS } = readParams("close", options, CLOSE_OPTIONS);
-      this.#closed = this.#connection?.shutdown(drainMs) ?? Promise.resolve();
-      return this.#closed;
+      return this.#supervisor.close(drainMs);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -219,28 +296,6 @@ export class WorkerEngine implements Engine {
     return this.close();
   }
 
-  /** The connection to the worker, which the first call after a start or a crash spawns. */
-  #connect(signal: AbortSignal | undefined): Connection {
-    if (signal?.aborted) throw signal.reason;
-    if (this.#closed !== undefined) throw new EngineClosedError();
-    if (this.#connection !== undefined) return this.#connection;
-    const { workerPath, cwd, startTimeoutMs, onStderr } = this.#options;
-    const connection = new Connection({
-      command: resolveWorker({ workerPath, env: this.#env }),
-      env: this.#env,
-      cwd,
-      maxFrameBytes: this.#maxFrameBytes,
-      startTimeoutMs: startTimeoutMs ?? DEFAULT_START_TIMEOUT_MS,
-      onStderr,
-      onClose: () => {
-        if (this.#connection === connection) this.#connection = undefined;
-      },
-    });
-    this.#connection = connection;
-    this.#starts += 1;
-    return connection;
-  }
-
   /** A call whose parameters go to the wire as they are, the model apart. */
   async #call(
     call: string,
@@ -248,11 +303,24 @@ export class WorkerEngine implements Engine {
     types: ParamTypes,
     callOptions: CallOptions,
     method: string = snakeCase(call),
-  ): Promise<unknown> {
+  ): Promise<WireObject> {
     const { signal } = readParams(call, callOptions, CALL_OPTIONS);
     const { model, ...rest }: { model?: ModelRef } = readParams(call, input, types);
-    const params = "model" in types ? { model_id: modelIdOf(call, model), ...toWire(rest) } : toWire(rest);
-    const result = await this.#connect(signal).request(method, params, signal);
+    if (!("model" in types)) return this.#request(method, toWire(rest), signal);
+    const modelId = modelIdOf(call, model);
+    return this.#request(method, { model_id: modelId, ...toWire(rest) }, signal, modelId);
+  }
+
+  /** Sends a request, after the reload of its model if there is one, and checks that its result is a map. */
+  async #request(
+    method: string,
+    params: WireObject,
+    signal: AbortSignal | undefined,
+    modelId?: string,
+  ): Promise<WireObject> {
+    const connection = this.#supervisor.connect(signal);
+    const after = modelId === undefined ? undefined : this.#supervisor.models.reloadOf(modelId);
+    const result = await connection.request(method, params, { signal, after });
     if (!isWireObject(result)) throw new ProtocolError(`the worker's result of ${method} is not a map`);
     return result;
   }
@@ -269,9 +337,11 @@ export class WorkerEngine implements Engine {
       stream = this.#newStream(streamId ?? randomUUID());
       const request = readGenerateParams(call, params);
       modelId = request.modelId;
-      const connection = this.#connect(signal);
-      connection.startStream(stream, { ...request.params, ...toWire(shared), stream_id: stream.streamId });
+      const connection = this.#supervisor.connect(signal);
+      const wire = { ...request.params, ...toWire(shared), stream_id: stream.streamId };
+      connection.startStream(stream, wire, this.#supervisor.models.reloadOf(modelId));
       abortOn(signal, stream, connection);
+      this.#announce(stream, modelId);
     } catch (error) {
       stream ??= this.#newStream(randomUUID());
       stream.onFailure(error);
@@ -280,11 +350,33 @@ export class WorkerEngine implements Engine {
   }
 
   #newStream(streamId: string): GenerationStream {
-    return new GenerationStream(streamId, () => this.#connection?.cancelStream(streamId));
+    return new GenerationStream(streamId, () => this.#supervisor.connection?.cancelStream(streamId));
+  }
+
+  /** Emits the events of a generation that has been sent. */
+  #announce(stream: GenerationStream, modelId: string): void {
+    const { streamId } = stream;
+    this.#hub.emit("generation:started", { streamId, modelId });
+    stream.then(
+      (result) => this.#hub.emit("generation:ended", { streamId, modelId, result }),
+      (error: unknown) => this.#hub.emit("generation:ended", { streamId, modelId, error }),
+    );
+  }
+
+  /** The worker's environment: this process's, then the option `env`, then options of their own. */
+  #environment(options: Params<typeof ENGINE_OPTIONS>): Readonly<Record<string, string | undefined>> {
+    const { env, modelsDir, logLevel, maxFrameBytes } = options;
+    const settings = {
+      MLX_MODELS_DIR: modelsDir === undefined ? undefined : this.#resolve(modelsDir),
+      MLX_LOG_LEVEL: logLevel,
+      MLX_MAX_FRAME_BYTES: maxFrameBytes?.toString(),
+    };
+    const given = Object.entries(settings).filter(([, value]) => value !== undefined);
+    return { ...process.env, ...env, ...Object.fromEntries(given) };
   }
 
   #resolve(path: string): string {
-    return resolvePath(this.#options.cwd ?? "", path);
+    return resolvePath(this.#cwd ?? "", path);
   }
 }
 

@@ -5,6 +5,7 @@ export type ClientErrorKind =
   | "WorkerNotFound"
   | "WorkerStartFailed"
   | "WorkerCrashed"
+  | "WorkerCrashLoop"
   | "ProtocolError"
   | "EngineClosed";
 
@@ -228,6 +229,27 @@ export class WorkerCrashedError extends MlxWorkerError implements WorkerExit {
     this.exitCode = exit.exitCode;
     this.signal = exit.signal;
     this.stderrTail = exit.stderrTail;
+  }
+}
+
+/**
+ * The worker ended unexpectedly too often: for a while no new one is started, so that a broken setup does not keep a
+ * machine busy. `cause` is how the last one ended.
+ */
+export class WorkerCrashLoopError extends MlxWorkerError {
+  override readonly name: string = "WorkerCrashLoopError";
+  /** Workers that ended unexpectedly within the window. */
+  readonly crashes: number;
+  /** Milliseconds after which a call starts a worker again. */
+  readonly retryAfterMs: number;
+
+  constructor(crashes: number, windowMs: number, retryAfterMs: number, cause: MlxWorkerError) {
+    super(
+      `mlx-worker ended unexpectedly ${crashes} times in ${windowMs / 1000} s; the next one may start in ${Math.ceil(retryAfterMs / 1000)} s. The last one: ${cause.message}`,
+      { kind: "WorkerCrashLoop", data: { crashes, windowMs, retryAfterMs }, cause },
+    );
+    this.crashes = crashes;
+    this.retryAfterMs = retryAfterMs;
   }
 }
 

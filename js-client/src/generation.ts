@@ -1,6 +1,8 @@
 import { camelKeys } from "./casing.js";
 import { ChunkLog, LOG_START } from "./chunk-log.js";
 import { CancelledError, GenerationError, type MlxWorkerError, ProtocolError } from "./errors.js";
+import { readParams } from "./params.js";
+import { readableBytes, readableChunks } from "./readable.js";
 import type { StreamSink } from "./stream-table.js";
 import type {
   FinishReason,
@@ -12,7 +14,7 @@ import type {
   Usage,
 } from "./types/generate.js";
 import type { WireChunk, WireEvent, WireStats } from "./wire.js";
-import { errorFromWire } from "./wire-errors.js";
+import { errorFromWire, invalidParam } from "./wire-errors.js";
 
 /** Collects one stream's notifications and hands them to whoever waits for the result or iterates. */
 export class GenerationStream implements Generation, StreamSink {
@@ -69,6 +71,22 @@ export class GenerationStream implements Generation, StreamSink {
     if (this.#state !== "running" || this.#cancelRequested) return;
     this.#cancelRequested = true;
     this.#onCancel();
+  }
+
+  toReadableStream(options?: { readonly format?: "chunks" | undefined }): ReadableStream<GenerateChunk>;
+  toReadableStream(options: { readonly format: "bytes" }): ReadableStream<Uint8Array>;
+  toReadableStream(
+    options: { readonly format?: "chunks" | "bytes" | undefined } = {},
+  ): ReadableStream<GenerateChunk> | ReadableStream<Uint8Array> {
+    const { format = "chunks" } = readParams("toReadableStream", options, { format: "string" });
+    const chunks = this[Symbol.asyncIterator]();
+    if (format === "chunks") return readableChunks(chunks);
+    if (format === "bytes") return readableBytes(chunks);
+    throw invalidParam(
+      "format",
+      `toReadableStream: format is ${JSON.stringify(format)}`,
+      '"chunks" or "bytes"',
+    );
   }
 
   /** Ends the generation with an abort signal's reason; chunks that were not read yet are dropped. */

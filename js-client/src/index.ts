@@ -13,21 +13,12 @@
  *
  * @packageDocumentation
  */
-import { WorkerEngine } from "./engine.js";
-import type { Engine, EngineOptions } from "./types/engine.js";
-
-/**
- * Creates an engine. No process is started before its first call.
- *
- * @throws InvalidParamsError for an unknown option or one of the wrong type
- */
-export function createEngine(options: EngineOptions = {}): Engine {
-  return new WorkerEngine(options);
-}
-
+export { ChatSession, type ChatSessionParams } from "./chat-session.js";
+export { createEngine, getSharedEngine } from "./create-engine.js";
 export * from "./errors.js";
-export { ERROR_CODES, type ErrorKind } from "./generated/protocol.js";
+export { type EnvironmentVariable, ERROR_CODES, type ErrorKind } from "./generated/protocol.js";
 export type * from "./types/engine.js";
+export type * from "./types/events.js";
 export type * from "./types/generate.js";
 export type * from "./types/generator.js";
 export type * from "./types/runtime.js";

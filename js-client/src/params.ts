@@ -1,4 +1,5 @@
 import { camelCase, snakeCase } from "./casing.js";
+import type { Quantization } from "./types/engine.js";
 import type { ModelRef, Prompt } from "./types/generate.js";
 import type { WireObject } from "./wire.js";
 import { invalidParam } from "./wire-errors.js";
@@ -16,6 +17,7 @@ interface ParamValues {
   integers: readonly number[];
   model: ModelRef;
   prompt: Prompt;
+  quantization: Quantization;
   function: (argument: unknown) => void;
   signal: AbortSignal;
 }
@@ -53,6 +55,7 @@ const CHECKS: Readonly<Record<ParamType, readonly [accepted: string, check: (val
     "a string or { tokens: integers }",
     (value) => isString(value) || (isObject(value) && isArrayOf(value.tokens, isInteger)),
   ],
+  quantization: ["a string or an object", (value) => isString(value) || isObject(value)],
   function: ["a function", (value) => typeof value === "function"],
   // By its shape: a signal may come from another realm, such as a test environment's.
   signal: ["an AbortSignal", (value) => isObject(value) && "aborted" in value && "addEventListener" in value],

@@ -64,7 +64,7 @@ export function resolveWorker(options: ResolveWorkerOptions): string {
     const manifest = tryResolve(options.resolvePackage ?? resolveFromHere, `${packageName}/package.json`);
     if (manifest === undefined) tried.push(`platform package: ${packageName} is not installed`);
     else {
-      const path = join(dirname(manifest), "bin", "mlx-worker");
+      const path = unpacked(join(dirname(manifest), "bin", "mlx-worker"));
       if (usable(`platform package ${packageName}`, path)) return path;
     }
   }
@@ -102,6 +102,7 @@ function causes(packageName: string | undefined, target: string): string[] {
   return [
     `optional dependencies were left out at install (--omit=optional, --no-optional): run npm install ${packageName}`,
     `node_modules was installed on another platform (a copied folder, a container, Node under Rosetta) than ${target}`,
+    "a bundler or a packager left the package out: name it as external (Next.js: serverExternalPackages; Electron: asarUnpack)",
     "in a checkout of the project the worker is not built yet: run make setup",
   ];
 }
@@ -110,6 +111,11 @@ function explain(problem: string, tried: readonly string[], causesOfIt: readonly
   const lines = [`${problem}. Looked at:`, ...tried.map((place) => `  - ${place}`)];
   if (causesOfIt.length > 0) lines.push("Usual causes:", ...causesOfIt.map((cause) => `  - ${cause}`));
   return lines.join("\n");
+}
+
+/** Where Electron's `asarUnpack` puts a file: nothing can be run from inside an archive. */
+function unpacked(path: string): string {
+  return path.replace(/(?<=[\\/]app\.asar)(?=[\\/])/, ".unpacked");
 }
 
 function tryResolve(resolve: (specifier: string) => string, specifier: string): string | undefined {

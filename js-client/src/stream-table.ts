@@ -38,6 +38,11 @@ export class StreamTable {
     return this.#entries.has(streamId);
   }
 
+  /** The request that started an active stream. */
+  requestOf(streamId: string): number | undefined {
+    return this.#entries.get(streamId)?.requestId;
+  }
+
   /** @throws InvalidParamsError when a stream of one of these ids is active already */
   requireFree(sinks: readonly StreamSink[]): void {
     const ids = new Set<string>();

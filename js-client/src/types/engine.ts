@@ -1,13 +1,28 @@
-import type { ChatMessage, GenerateOptions, GenerateParams, Generation, ModelRef, Tool } from "./generate.js";
+import type { EnvironmentVariable } from "../generated/protocol.js";
+import type { EngineEventName, EngineListener } from "./events.js";
+import type {
+  ChatMessage,
+  ChatParams,
+  GenerateOptions,
+  GenerateParams,
+  Generation,
+  ModelRef,
+  Tool,
+} from "./generate.js";
 import type { GeneratorChunk, GeneratorParams } from "./generator.js";
-import type { RuntimeInfo, RuntimeState, RuntimeStats } from "./runtime.js";
+import type { HealthStatus, ModelState, RuntimeInfo, RuntimeState, RuntimeStats } from "./runtime.js";
+
+/** Variables of the worker's environment; those that it reads itself are listed by name in `docs/reference.md`. */
+export type WorkerEnvironment = { readonly [Name in EnvironmentVariable]?: string | undefined } & Readonly<
+  Record<string, string | undefined>
+>;
 
 /** Options of `createEngine`. */
 export interface EngineOptions {
   /** The worker's executable. Default: see `WorkerNotFoundError` for the places that are searched. */
   readonly workerPath?: string | undefined;
   /** Environment of the worker, on top of this process's; undefined removes a variable. */
-  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+  readonly env?: WorkerEnvironment | undefined;
   /** Working folder of the worker, and what a relative `localPath` is relative to. Default: this process's. */
   readonly cwd?: string | undefined;
   /** Folder that model ids are looked up in (`MLX_MODELS_DIR`). */
@@ -18,6 +33,16 @@ export interface EngineOptions {
   readonly startTimeoutMs?: number | undefined;
   /** Largest message in either direction, in bytes (`MLX_MAX_FRAME_BYTES`). Default 64 MiB. */
   readonly maxFrameBytes?: number | undefined;
+  /**
+   * Loads the models again, in the order in which they were loaded, when a worker has to replace one that ended
+   * unexpectedly; calls that name a model wait for it. Generations are never repeated. Default false.
+   */
+  readonly autoReload?: boolean | undefined;
+  /**
+   * Workers that may end unexpectedly within 60 s; then calls reject with `WorkerCrashLoopError` until fewer have.
+   * Default 3; 0: any number.
+   */
+  readonly maxCrashes?: number | undefined;
   /** Receives what the worker writes to stderr: its log. Default: only kept for error messages. */
   readonly onStderr?: ((text: string) => void) | undefined;
 }
@@ -27,6 +52,18 @@ export interface CallOptions {
   /** Makes the call reject with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
+
+/** A format to quantise the matrices of a dense checkpoint to while loading. */
+export type Quantization =
+  | "none"
+  | "int4"
+  | "int8"
+  | {
+      /** Default "affine". */
+      readonly mode?: "affine" | "mxfp4" | "mxfp8" | "nvfp4" | undefined;
+      readonly bits?: number | undefined;
+      readonly groupSize?: number | undefined;
+    };
 
 /** Which model to load, and how. */
 export interface LoadModelOptions {
@@ -40,7 +77,8 @@ export interface LoadModelOptions {
   readonly contextLength?: number | undefined;
   /** Type of the activations. Default: the model's own, or the backend's policy. */
   readonly dtype?: "float32" | "float16" | "bfloat16" | undefined;
-  readonly quantization?: string | undefined;
+  /** Quantises while loading; "int4" and "int8" are affine with groups of 64. Default: as the checkpoint is. */
+  readonly quantization?: Quantization | undefined;
   /** Loads the model as a draft for speculative decoding. */
   readonly draft?: boolean | undefined;
   /** Code from model repositories is never run: true is refused. */
@@ -118,6 +156,17 @@ export interface TokenizeResult {
   readonly count: number;
 }
 
+interface CountTextParams extends Pick<TokenizeParams, "model" | "text" | "addSpecialTokens"> {
+  readonly messages?: undefined;
+}
+
+interface CountMessagesParams extends Omit<ChatTemplateParams, "tokenize"> {
+  readonly text?: undefined;
+}
+
+/** Parameters of {@link Engine.countTokens}: a text, or a conversation as the chat template renders it. */
+export type CountTokensParams = CountTextParams | CountMessagesParams;
+
 /** Parameters of {@link Engine.detokenize}. */
 export interface DetokenizeParams {
   readonly model: ModelRef;
@@ -139,6 +188,12 @@ export interface ChatTemplateParams {
   readonly tokenize?: boolean | undefined;
 }
 
+/** Options of {@link Engine.healthCheck}. */
+export interface HealthCheckOptions extends CallOptions {
+  /** Time for the worker to answer, in milliseconds. Default 5000. */
+  readonly timeoutMs?: number | undefined;
+}
+
 /** Options of {@link Engine.close}. */
 export interface CloseOptions {
   /** Time for running calls to finish, in milliseconds. Default 5000; 0 cancels them. */
@@ -149,9 +204,12 @@ export interface CloseOptions {
  * One worker process and the models in it.
  *
  * The worker is started by the first call and shared by all; after a crash, by the next call (its models
- * have to be loaded again). While no call is pending it does not keep the application alive.
+ * have to be loaded again, unless `autoReload` does it). While no call is pending it does not keep the application alive.
  */
 export interface Engine extends AsyncDisposable {
+  /** Whether {@link close} was called. */
+  readonly closed: boolean;
+
   /**
    * Loads a model. Concurrent loads of one id are one load. An aborted call stops waiting; the worker
    * finishes loading all the same.
@@ -177,6 +235,16 @@ export interface Engine extends AsyncDisposable {
    */
   generate(params: GenerateParams, options?: GenerateOptions): Generation;
 
+  /**
+   * Continues a conversation: {@link generate} with `messages`. A `ChatSession` keeps the conversation as well.
+   *
+   * @example
+   * ```ts
+   * const { text } = await engine.chat([{ role: "user", content: "Hi" }], { model });
+   * ```
+   */
+  chat(messages: readonly ChatMessage[], params: ChatParams, options?: GenerateOptions): Generation;
+
   /** Starts several generations with one message to the worker. Each one succeeds or fails alone. */
   batchGenerate(
     requests: readonly GenerateParams[],
@@ -196,6 +264,9 @@ export interface Engine extends AsyncDisposable {
 
   /** Tokenizes several texts with one message to the worker; the first one that fails rejects the call. */
   batchTokenize(params: BatchTokenizeParams, options?: CallOptions): Promise<TokenizeResult[]>;
+
+  /** Number of tokens of a text, special tokens included, or of a conversation. */
+  countTokens(params: CountTokensParams, options?: CallOptions): Promise<number>;
 
   /** Text of token ids. */
   detokenize(params: DetokenizeParams, options?: CallOptions): Promise<string>;
@@ -217,8 +288,34 @@ export interface Engine extends AsyncDisposable {
 
   runtimeState(options?: CallOptions): Promise<RuntimeState>;
 
-  /** Latency, throughput and scheduler figures. */
+  /** Latency, throughput, scheduler and memory figures. */
   stats(options?: CallOptions): Promise<RuntimeStats>;
+
+  /** Models in the worker. Starts no worker: without one there are none. */
+  listModels(options?: CallOptions): Promise<readonly ModelState[]>;
+
+  /**
+   * Whether the engine can serve. Starts no worker, and rejects only when its signal fires or an option is refused: what
+   * is wrong is in the result.
+   */
+  healthCheck(options?: HealthCheckOptions): Promise<HealthStatus>;
+
+  /**
+   * Calls a listener at every event of this name, from now on; the same listener is added once.
+   *
+   * @example
+   * ```ts
+   * engine.on("worker:status", ({ status, error }) => console.error("worker:", status, error?.message));
+   * ```
+   * @throws InvalidParamsError for an unknown event
+   */
+  on<Name extends EngineEventName>(event: Name, listener: EngineListener<Name>): this;
+
+  /** Calls a listener at the next event of this name. */
+  once<Name extends EngineEventName>(event: Name, listener: EngineListener<Name>): this;
+
+  /** Takes a listener back. */
+  off<Name extends EngineEventName>(event: Name, listener: EngineListener<Name>): this;
 
   /**
    * Ends the worker: running calls may finish within `drainMs`, then the process is ended by increasing

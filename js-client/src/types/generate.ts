@@ -91,13 +91,17 @@ interface PromptParams extends ModelParams {
   readonly messages?: undefined;
 }
 
-interface MessagesParams extends ModelParams {
+interface MessagesParams extends ChatParams {
   /** A conversation, rendered by the model's chat template. */
   readonly messages: readonly ChatMessage[];
+  readonly prompt?: undefined;
+}
+
+/** Parameters of `chat`, besides the conversation. */
+export interface ChatParams extends ModelParams {
   readonly tools?: readonly Tool[] | undefined;
   /** Further variables of the chat template, for example `enable_thinking`. */
   readonly chatTemplateKwargs?: Readonly<Record<string, unknown>> | undefined;
-  readonly prompt?: undefined;
 }
 
 /** What to generate from, exactly one of `prompt` and `messages`, and how. */
@@ -198,4 +202,16 @@ export interface Generation extends Promise<GenerateResult>, AsyncIterable<Gener
    * with the complete result if that was faster).
    */
   cancel(): void;
+
+  /**
+   * The chunks, from the first one on, as a web stream, for example to answer an HTTP request: as they are, or their
+   * text in UTF-8 with `{ format: "bytes" }`. Cancelling the stream cancels the generation.
+   *
+   * @example
+   * ```ts
+   * return new Response(engine.generate({ model, prompt }).toReadableStream({ format: "bytes" }));
+   * ```
+   */
+  toReadableStream(options?: { readonly format?: "chunks" | undefined }): ReadableStream<GenerateChunk>;
+  toReadableStream(options: { readonly format: "bytes" }): ReadableStream<Uint8Array>;
 }

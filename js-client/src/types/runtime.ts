@@ -27,13 +27,16 @@ export interface RuntimeInfo {
   readonly uptimeMs: number;
 }
 
+/** A model in the worker. */
+export interface ModelState {
+  readonly modelId: string;
+  readonly state: "loading" | "ready" | "unloading";
+  readonly type: "text";
+}
+
 /** What the worker is doing. */
 export interface RuntimeState {
-  readonly loadedModels: readonly {
-    readonly modelId: string;
-    readonly state: string;
-    readonly type: string;
-  }[];
+  readonly loadedModels: readonly ModelState[];
   readonly activeStreams: number;
   readonly queued: number;
   /** Workers that this engine started after its first one. */
@@ -82,6 +85,8 @@ export interface RuntimeStats {
     readonly cancelled: number;
     readonly timedOut: number;
     readonly failed: number;
+    /** Times that a running request had to give up its memory and was put back into the queue. */
+    readonly preempted: number;
     readonly active: number;
     readonly queued: number;
   };
@@ -89,5 +94,64 @@ export interface RuntimeStats {
   readonly stepsTotal: number;
   readonly fastPathTotal: number;
   readonly degradationsTotal: number;
+  /** Degradations that are over. */
+  readonly recoveriesTotal: number;
+  readonly tuner: TunerStats;
+  readonly memory: MemoryStats;
+  readonly prefixCache: FeatureStats;
+  readonly speculative: FeatureStats;
   readonly uptimeMs: number;
+}
+
+/** What keeps the latency target. */
+export interface TunerStats {
+  /** Whether the row limit follows the latency (`MLX_AUTO_TUNE`). */
+  readonly enabled: boolean;
+  /** Latency of a token that is aimed at. */
+  readonly targetMs: number;
+  readonly p99Ms: number;
+  /** Moving average of the 99th percentile. */
+  readonly p99AverageMs: number;
+  /** Rows that a step may have now. */
+  readonly rowLimit: number;
+  /** Whether the limit is lowered because the target was missed. */
+  readonly degraded: boolean;
+  /** Prompt tokens that a step may compute now. */
+  readonly prefillBudgetTokens: number;
+  readonly adjustments: number;
+}
+
+/** What admission by memory knows. */
+export interface MemoryStats {
+  readonly limitBytes: number;
+  readonly weightsBytes: number;
+  /** What the admitted requests may come to need. */
+  readonly reservedBytes: number;
+}
+
+/** Figures of a feature; more than `enabled` where the worker offers it. */
+export interface FeatureStats {
+  readonly enabled: boolean;
+  readonly [figure: string]: unknown;
+}
+
+/** Result of `healthCheck`. */
+export interface HealthStatus {
+  /**
+   * "healthy": serves, or will when it is called; "degraded": the worker starts; "unhealthy": closed, in a crash loop,
+   * or the worker does not answer.
+   */
+  readonly status: "healthy" | "degraded" | "unhealthy";
+  readonly worker: "stopped" | "starting" | "running" | "unresponsive" | "crash-loop" | "closed";
+  /** Process id of a worker that is ready. */
+  readonly pid?: number;
+  /** Time since the worker was started. */
+  readonly uptimeMs: number;
+  readonly activeStreams: number;
+  readonly queued: number;
+  readonly loadedModels: number;
+  /** Workers that this engine started after its first one. */
+  readonly restartCount: number;
+  /** Why it is unhealthy. */
+  readonly error?: unknown;
 }

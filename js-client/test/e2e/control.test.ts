@@ -109,6 +109,29 @@ describe("the worker's end", () => {
     await expectServes(engine);
   });
 
+  test("with autoReload the models are loaded again, and nothing is generated again", async () => {
+    await using engine = realEngine({ autoReload: true });
+    await loadTestModel(engine);
+    const { pid } = await engine.runtimeInfo();
+    const broken = rejection(engine.generate(ENDLESS));
+    process.kill(pid, "SIGKILL");
+    expect(await broken).toBeInstanceOf(WorkerCrashedError);
+    await expectServes(engine);
+    expect(await engine.listModels()).toEqual([{ modelId: "smollm2", state: "ready", type: "text" }]);
+    const { requests } = await engine.stats();
+    expect([requests.submitted, requests.completed]).toEqual([1, 1]);
+  });
+
+  test("100 starts and ends leave no process, not even a defunct one", async () => {
+    const pids: number[] = [];
+    for (let i = 0; i < 100; i += 1) {
+      await using engine = realEngine();
+      pids.push((await engine.runtimeInfo()).pid);
+    }
+    expect(new Set(pids).size).toBe(100);
+    expect(pids.filter(isAlive)).toEqual([]);
+  });
+
   test("close waits for what runs and ends the process", async () => {
     const engine = realEngine();
     await loadTestModel(engine);

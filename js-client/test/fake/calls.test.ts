@@ -75,6 +75,42 @@ describe("calls", () => {
     expect(seen).toContainEqual({ method: "unload_model", params: { model_id: "m", force: true } });
   });
 
+  test("countTokens counts a text's tokens or a conversation's", async () => {
+    const engine = fakeEngine();
+    expect(await engine.countTokens({ model: "m", text: "héllo", addSpecialTokens: false })).toBe(5);
+    const messages = [{ role: "user", content: "hi" }];
+    expect(await engine.countTokens({ model: { modelId: "m" }, messages, addGenerationPrompt: false })).toBe(
+      2,
+    );
+    const seen = await requestsSeen(engine);
+    expect(seen).toContainEqual({
+      method: "tokenize",
+      params: { model_id: "m", text: "héllo", add_special_tokens: false },
+    });
+    expect(seen).toContainEqual({
+      method: "apply_chat_template",
+      params: { model_id: "m", messages, add_generation_prompt: false, tokenize: true },
+    });
+  });
+
+  test("a format to quantise to is sent under its wire names", async () => {
+    const engine = fakeEngine();
+    await engine.loadModel({ model: "m", quantization: { bits: 4, groupSize: 32 } });
+    await engine.loadModel({ model: "n", quantization: "int8" });
+    const loads = (await requestsSeen(engine)).filter(({ method }) => method === "load_model");
+    expect(loads.map(({ params }) => params.quantization)).toEqual([{ bits: 4, group_size: 32 }, "int8"]);
+  });
+
+  test("listModels has the worker's models, and none without a worker", async () => {
+    const engine = fakeEngine();
+    expect(await engine.listModels()).toEqual([]);
+    expect((await engine.healthCheck()).worker).toBe("stopped");
+    await engine.loadModel("m");
+    expect(await engine.listModels()).toEqual([{ modelId: "m", state: "ready", type: "text" }]);
+    await engine.close();
+    expect(await rejection(engine.listModels())).toMatchObject({ kind: "EngineClosed" });
+  });
+
   test("batchTokenize returns every text's tokens, or the error of one", async () => {
     const engine = fakeEngine();
     const texts = ["a", "bc"];
@@ -121,6 +157,11 @@ describe("calls", () => {
     await refused(engine.loadModel("m", { signl: undefined } as object), "signl");
     await refused(engine.ping({ timeout: 5 } as object), "timeout");
     await refused(engine.batchTokenize({ model: "m" } as never), "texts");
+    await refused(engine.countTokens({ model: "m" } as never), "text");
+    await refused(engine.countTokens({ model: "m", text: "t", messages: [] } as never), "text");
+    await refused(engine.countTokens({ model: "m", text: "t", tools: [] } as never), "tools");
+    await refused(engine.healthCheck({ timeout: 5 } as object), "timeout");
+    await refused(engine.loadModel({ model: "m", quantization: 4 } as never), "quantization");
     await refused(
       Promise.resolve(engine.generate({ model: "m", prompt: "p" }, { prority: "urgent" } as object)),
       "prority",

@@ -1,15 +1,20 @@
 import { assertType, expectTypeOf, test } from "vitest";
 import type * as tables from "../../src/call-params.js";
 import type { BATCH_GENERATE_OPTIONS, GENERATE_OPTIONS } from "../../src/generate-params.js";
+import type { MethodParams } from "../../src/generated/protocol.js";
 import {
   type BatchTokenizeParams,
   type CallOptions,
+  type ChatParams,
+  ChatSession,
   type ChatTemplateParams,
   type CloseOptions,
+  type CountTokensParams,
   createEngine,
   type DetokenizeParams,
   type Engine,
   type EngineOptions,
+  type EnvironmentVariable,
   type ERROR_CODES,
   type ErrorKind,
   type GenerateChunk,
@@ -17,11 +22,15 @@ import {
   type GenerateResult,
   type GeneratorChunk,
   type GeneratorParams,
+  getSharedEngine,
+  type HealthCheckOptions,
   type LoadModelCallOptions,
   type LoadModelOptions,
   type MlxWorkerError,
   type MlxWorkerErrorKind,
   type ModelHandle,
+  type RuntimeStats,
+  type SamplingParams,
   type TokenizeParams,
 } from "../../src/index.js";
 
@@ -37,6 +46,10 @@ test("createEngine takes optional options and nothing else", () => {
 test("the tables that are checked at run time have the keys of the public types", () => {
   expectTypeOf<keyof typeof tables.ENGINE_OPTIONS>().toEqualTypeOf<keyof EngineOptions>();
   expectTypeOf<keyof typeof tables.CALL_OPTIONS>().toEqualTypeOf<keyof CallOptions>();
+  expectTypeOf<keyof typeof tables.HEALTH_OPTIONS>().toEqualTypeOf<keyof HealthCheckOptions>();
+  expectTypeOf<keyof typeof tables.COUNT_TOKENS_PARAMS>().toEqualTypeOf<
+    CountTokensParams extends infer One ? (One extends unknown ? keyof One : never) : never
+  >();
   expectTypeOf<keyof typeof tables.CLOSE_OPTIONS>().toEqualTypeOf<keyof CloseOptions>();
   expectTypeOf<keyof typeof tables.LOAD_OPTIONS>().toEqualTypeOf<keyof LoadModelCallOptions>();
   expectTypeOf<keyof typeof tables.LOAD_PARAMS>().toEqualTypeOf<keyof LoadModelOptions | "modelId">();
@@ -48,6 +61,41 @@ test("the tables that are checked at run time have the keys of the public types"
   expectTypeOf<keyof typeof BATCH_GENERATE_OPTIONS>().toEqualTypeOf<
     Exclude<keyof GenerateOptions, "streamId">
   >();
+});
+
+type SnakeCase<S> = S extends `${infer Head}${infer Tail}`
+  ? Head extends Lowercase<Head>
+    ? `${Head}${SnakeCase<Tail>}`
+    : `_${Lowercase<Head>}${SnakeCase<Tail>}`
+  : S;
+
+/** The wire names of a call's parameters; `model` is `model_id` there. */
+type WireNames<T> = SnakeCase<keyof { [K in keyof T as K extends "model" ? "modelId" : K]: T[K] }>;
+
+test("the public types have the parameters of the worker's tables, by their names in camelCase", () => {
+  type Prompts = "model_id" | "prompt" | "prompt_tokens" | "messages" | "tools" | "chat_template_kwargs";
+  expectTypeOf<
+    WireNames<SamplingParams> | WireNames<Omit<GenerateOptions, "signal">> | Prompts
+  >().toEqualTypeOf<keyof MethodParams["generate"]>();
+  expectTypeOf<WireNames<ChatParams>>().toExtend<keyof MethodParams["generate"]>();
+  expectTypeOf<WireNames<LoadModelOptions>>().toEqualTypeOf<keyof MethodParams["load_model"]>();
+  expectTypeOf<WireNames<TokenizeParams>>().toEqualTypeOf<keyof MethodParams["tokenize"]>();
+  expectTypeOf<WireNames<DetokenizeParams>>().toEqualTypeOf<keyof MethodParams["detokenize"]>();
+  expectTypeOf<WireNames<ChatTemplateParams>>().toEqualTypeOf<keyof MethodParams["apply_chat_template"]>();
+  expectTypeOf<WireNames<CloseOptions>>().toEqualTypeOf<keyof MethodParams["shutdown"]>();
+  expectTypeOf<NonNullable<GenerateOptions["priority"]>>().toEqualTypeOf<
+    NonNullable<MethodParams["generate"]["priority"]>
+  >();
+  expectTypeOf<NonNullable<LoadModelOptions["dtype"]>>().toEqualTypeOf<
+    NonNullable<MethodParams["load_model"]["dtype"]>
+  >();
+});
+
+test("the worker's environment variables are known by name, others are let through", () => {
+  createEngine({ env: { MLX_FAST_PATH: "off", OTHER: undefined } });
+  expectTypeOf<EnvironmentVariable>().toExtend<keyof NonNullable<EngineOptions["env"]>>();
+  // @ts-expect-error not a string
+  createEngine({ env: { MLX_FAST_PATH: false } });
 });
 
 test("generate needs a model and exactly one of prompt and messages", () => {
@@ -72,6 +120,57 @@ test("a generation is awaitable and iterable", () => {
   expectTypeOf<Awaited<typeof generation>>().toEqualTypeOf<GenerateResult>();
   expectTypeOf(generation).toExtend<AsyncIterable<GenerateChunk>>();
   expectTypeOf(generation).toExtend<Promise<GenerateResult>>();
+});
+
+test("a generation is a web stream of chunks or bytes", () => {
+  const generation = engine.generate({ model: "m", prompt: "p" });
+  expectTypeOf(generation.toReadableStream()).toEqualTypeOf<ReadableStream<GenerateChunk>>();
+  const bytes = generation.toReadableStream({ format: "bytes" });
+  expectTypeOf(bytes).toEqualTypeOf<ReadableStream<Uint8Array>>();
+  expectTypeOf(Response).toBeConstructibleWith(bytes);
+});
+
+test("a conversation", () => {
+  const messages = [{ role: "user", content: "hi" }];
+  expectTypeOf(engine.chat(messages, { model: "m" }).then).toBeFunction();
+  // @ts-expect-error no model
+  engine.chat(messages, {});
+  // @ts-expect-error a prompt beside the conversation
+  engine.chat(messages, { model: "m", prompt: "p" });
+  const chat = new ChatSession(engine, { model: "m", system: "s", maxTokens: 1 });
+  expectTypeOf<Awaited<ReturnType<typeof chat.send>>>().toEqualTypeOf<GenerateResult>();
+});
+
+test("countTokens takes a text or a conversation", () => {
+  assertType<CountTokensParams>({ model: "m", text: "t", addSpecialTokens: false });
+  assertType<CountTokensParams>({ model: "m", messages: [], tools: [] });
+  // @ts-expect-error both
+  assertType<CountTokensParams>({ model: "m", text: "t", messages: [] });
+  // @ts-expect-error neither
+  assertType<CountTokensParams>({ model: "m" });
+});
+
+test("events have their payloads", () => {
+  engine.on("worker:status", ({ status }) => {
+    expectTypeOf(status).toEqualTypeOf<"stopped" | "starting" | "ready" | "failed">();
+  });
+  engine.once("generation:ended", ({ result }) => {
+    expectTypeOf(result).toEqualTypeOf<GenerateResult | undefined>();
+  });
+  // @ts-expect-error unknown event
+  engine.on("model:load", () => {});
+});
+
+test("figures of the tuner, of memory and of what went wrong", () => {
+  expectTypeOf<RuntimeStats["tuner"]["rowLimit"]>().toBeNumber();
+  expectTypeOf<RuntimeStats["memory"]["reservedBytes"]>().toBeNumber();
+  expectTypeOf<RuntimeStats["requests"]["preempted"]>().toBeNumber();
+  expectTypeOf<RuntimeStats["recoveriesTotal"]>().toBeNumber();
+});
+
+test("the shared engine is an engine", () => {
+  expectTypeOf(getSharedEngine).parameters.toEqualTypeOf<[options?: EngineOptions, name?: string]>();
+  expectTypeOf(getSharedEngine).returns.toEqualTypeOf<Engine>();
 });
 
 test("createGenerator takes both spellings and yields a discriminated union", async () => {

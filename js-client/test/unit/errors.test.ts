@@ -99,11 +99,12 @@ describe("process errors", () => {
 
   test("every class's name is its own", () => {
     const exit = { exitCode: 0, signal: null, stderrTail: "" };
+    const special: Readonly<Record<string, readonly unknown[]>> = {
+      WorkerCrashedError: [exit],
+      WorkerCrashLoopError: [3, 60_000, 1000, new Error("why")],
+    };
     for (const [name, Class] of Object.entries(errors)) {
-      const instance = Reflect.construct(
-        Class,
-        Class === errors.WorkerCrashedError ? [exit] : ["why", exit],
-      ) as Error;
+      const instance = Reflect.construct(Class, special[name] ?? ["why", exit]) as Error;
       expect(instance.name).toBe(name);
     }
   });

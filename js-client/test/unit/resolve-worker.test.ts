@@ -65,6 +65,12 @@ describe("resolveWorker", () => {
     expect(resolveWorker({ ...withVariable, workerPath: option })).toBe(option);
   });
 
+  test("takes a package in Electron's archive from where its files are unpacked", () => {
+    const packaged = executable("app.asar.unpacked", "node_modules", "package", "bin", "mlx-worker");
+    const manifest = join(folder, "app.asar", "node_modules", "package", "package.json");
+    expect(resolveWorker({ ...base, resolvePackage: () => manifest })).toBe(packaged);
+  });
+
   test("names every place and the usual causes", () => {
     const error = failure(base);
     expect(error).toMatchObject({ name: "WorkerNotFoundError", kind: "WorkerNotFound", code: undefined });
@@ -75,7 +81,13 @@ describe("resolveWorker", () => {
       `local build: ${join(folder, "bin", "mlx-worker")} (does not exist)`,
     ]);
     for (const place of error.tried) expect(error.message).toContain(place);
-    for (const cause of ["--omit=optional", "another platform", "make setup"])
+    for (const cause of [
+      "--omit=optional",
+      "another platform",
+      "serverExternalPackages",
+      "asarUnpack",
+      "make setup",
+    ])
       expect(error.message).toContain(cause);
   });
 

@@ -12,6 +12,8 @@ mod postprocess;
 mod pretokenizer;
 mod pyformat;
 mod pymethods;
+mod pytext;
+mod source;
 mod strftime;
 mod template;
 mod tokenizer;

@@ -1,8 +1,10 @@
-//! Methods of Python strings that `minijinja_contrib::pycompat` lacks and templates use.
+//! Methods of Python strings that `minijinja_contrib::pycompat` lacks or does otherwise.
 
 use minijinja::value::{from_args, Tuple};
 use minijinja::{Error, ErrorKind, State, Value};
 use minijinja_contrib::pycompat;
+
+use crate::pytext;
 
 /// The unknown-method callback of the template environment.
 pub fn call(
@@ -37,6 +39,24 @@ pub fn call(
                 None => Ok(triple("", "", text)),
             }
         }
+        "strip" | "lstrip" | "rstrip" => {
+            let (characters,): (Option<&str>,) = from_args(args)?;
+            Ok(pytext::strip(text, characters, method != "rstrip", method != "lstrip").into())
+        }
+        "isspace" => {
+            let () = from_args(args)?;
+            Ok((!text.is_empty() && text.chars().all(pytext::is_space)).into())
+        }
+        "splitlines" => {
+            let (keep_ends,): (Option<bool>,) = from_args(args)?;
+            let lines = pytext::lines(text, keep_ends.unwrap_or(false));
+            Ok(lines.into_iter().map(Value::from).collect())
+        }
+        "split" if args.first().is_none_or(Value::is_none) => {
+            let (_, limit): (Option<&str>, Option<i64>) = from_args(args)?;
+            let parts = pytext::split(text, unsigned(limit));
+            Ok(parts.into_iter().map(Value::from).collect())
+        }
         "rsplit" => {
             let (separator, limit): (Option<&str>, Option<i64>) = from_args(args)?;
             rsplit(text, separator, limit)
@@ -50,37 +70,29 @@ fn triple(a: &str, b: &str, c: &str) -> Value {
 }
 
 fn rsplit(text: &str, separator: Option<&str>, limit: Option<i64>) -> Result<Value, Error> {
-    let limit = limit.and_then(|limit| usize::try_from(limit).ok());
-    let count = limit.map_or(usize::MAX, |limit| limit.saturating_add(1));
-    let mut parts: Vec<&str> = match separator {
+    let limit = unsigned(limit);
+    let parts = match separator {
         Some("") => {
             return Err(Error::new(
                 ErrorKind::InvalidOperation,
                 "rsplit: empty separator",
             ))
         }
-        Some(separator) => text.rsplitn(count, separator).collect(),
-        None => rsplit_whitespace(text, count),
+        Some(separator) => {
+            let mut parts: Vec<&str> = text.rsplitn(limit.saturating_add(1), separator).collect();
+            parts.reverse();
+            parts
+        }
+        None => pytext::rsplit(text, limit),
     };
-    parts.reverse();
     Ok(parts.into_iter().map(Value::from).collect())
 }
 
-fn rsplit_whitespace(text: &str, count: usize) -> Vec<&str> {
-    let mut parts = Vec::new();
-    let mut rest = text.trim_end();
-    while !rest.is_empty() {
-        let cut = rest
-            .rfind(char::is_whitespace)
-            .filter(|_| parts.len() + 1 < count);
-        let Some(at) = cut else {
-            parts.push(rest);
-            break;
-        };
-        parts.push(rest[at..].trim_start());
-        rest = rest[..at].trim_end();
-    }
-    parts
+/// A limit as Python reads it: none given and a negative one are no limit.
+fn unsigned(limit: Option<i64>) -> usize {
+    limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    })
 }
 
 #[cfg(test)]
@@ -106,5 +118,10 @@ mod tests {
         assert_eq!(eval("' a  b c '.rsplit(none, 1)"), "[' a  b', 'c']");
         assert_eq!(eval("' a  b c '.rsplit()"), "['a', 'b', 'c']");
         assert_eq!(eval("'a b'.upper()"), "A B");
+        assert_eq!(eval("' a\x1c'.strip() ~ 'xa'.lstrip('x')"), "aa");
+        assert_eq!(eval("' a  b c '.split(none, 1)"), "['a', 'b c ']");
+        assert_eq!(eval("'a,b,c'.split(',', 1)"), "['a', 'b,c']");
+        assert_eq!(eval("'a\r\nb'.splitlines()"), "['a', 'b']");
+        assert_eq!(eval("''.isspace()"), "False");
     }
 }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use minijinja::value::{Kwargs, Rest, Serde, ValueOrKwargs};
+use minijinja::value::{Kwargs, Rest, Serde, ValueKind, ValueOrKwargs};
 use minijinja::{context, Environment, Error, ErrorKind, Value};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
 use crate::ffi::{guard, guard_number, text, Buffer, Failure, Outcome};
 use crate::strftime::LocalTime;
-use crate::{pyformat, pymethods};
+use crate::{pyformat, pymethods, pytext, source};
 
 /// The name that errors give for the template.
 const NAME: &str = "chat template";
@@ -54,9 +54,13 @@ impl Template {
         environment.add_filter("tojson", to_json);
         environment.add_filter("string", |value: Value| pyformat::str(&value));
         environment.add_filter("trim", trim);
+        environment.add_filter(source::WALKED, walked);
+        environment.add_test("iterable", is_iterable);
+        environment.add_test("sequence", is_sequence);
+        environment.add_test("number", is_number);
         environment.add_function("raise_exception", raise_exception);
         environment
-            .add_template_owned(NAME, without_generation_tags(source))
+            .add_template_owned(NAME, source::rewrite(source))
             .map_err(describe)?;
         Ok(Template { environment })
     }
@@ -105,10 +109,30 @@ fn normalize(mut message: serde_json::Map<String, Json>) -> serde_json::Map<Stri
 /// Jinja's `trim`, which turns its value into a string as Python does.
 fn trim(value: Value, characters: Option<&str>) -> String {
     let text = pyformat::str(&value);
-    match characters {
-        Some(characters) => text.trim_matches(|c| characters.contains(c)).to_string(),
-        None => text.trim().to_string(),
+    pytext::strip(&text, characters, true, true).to_string()
+}
+
+/// What a `for` walks over: Python has nothing to walk over in None.
+fn walked(value: Value) -> Result<Value, Error> {
+    if value.is_none() {
+        return Err(invalid("none is not iterable"));
     }
+    Ok(value)
+}
+
+/// Jinja's `iterable`, which None is not.
+fn is_iterable(value: &Value) -> bool {
+    !value.is_none() && value.try_iter().is_ok()
+}
+
+/// Jinja's `sequence`: what has a length and items, strings and mappings too.
+fn is_sequence(value: &Value) -> bool {
+    value.is_undefined() || value.len().is_some()
+}
+
+/// Jinja's `number`, which a bool is.
+fn is_number(value: &Value) -> bool {
+    matches!(value.kind(), ValueKind::Number | ValueKind::Bool)
 }
 
 /// `tojson(ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
@@ -185,32 +209,6 @@ fn describe(error: Error) -> Failure {
         message.push_str(&format!(" (line {line})"));
     }
     Failure::Error(message)
-}
-
-/// `{% generation %}` marks assistant text for training masks. For text alone it is a
-/// scope and nothing else.
-fn without_generation_tags(source: &str) -> String {
-    let mut out = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(start) = rest.find("{%") {
-        let (before, tag) = rest.split_at(start);
-        out.push_str(before);
-        let length = tag.find("%}").map_or(tag.len(), |end| end + 2);
-        let (tag, after) = tag.split_at(length);
-        let body = tag.trim_start_matches("{%").trim_end_matches("%}");
-        let name = body
-            .trim_start_matches(['-', '+'])
-            .trim_end_matches(['-', '+'])
-            .trim();
-        match name {
-            "generation" => out.push_str(&tag.replacen("generation", "with", 1)),
-            "endgeneration" => out.push_str(&tag.replacen("endgeneration", "endwith", 1)),
-            _ => out.push_str(tag),
-        }
-        rest = after;
-    }
-    out.push_str(rest);
-    out
 }
 
 /// # Safety
@@ -311,8 +309,36 @@ mod tests {
     fn generation_blocks_are_scopes() {
         let source = "{%- set x = 1 %}a\n{%- generation -%} \n{% set x = 2 %}b {{ x }}{%- endgeneration %}\n{{ x }}";
         assert_eq!(ok(source), "ab 21");
-        let untouched = "{% if generation %}{% endif %} {{ '{%' }} generation %}";
-        assert_eq!(without_generation_tags(untouched), untouched);
+    }
+
+    #[test]
+    fn none_is_nothing_to_walk_over() {
+        assert!(render("{% for a in tools %}{% endfor %}", "")
+            .unwrap_err()
+            .contains("none is not iterable"));
+        assert_eq!(
+            ok("{% for a, b in {'x': 1} | items if b %}{{ a }}{{ loop.last }}{% endfor %}"),
+            "xTrue"
+        );
+        assert_eq!(ok("{% for a in undefined_thing %}a{% endfor %}"), "");
+    }
+
+    #[test]
+    fn tests_are_jinjas() {
+        for (value, expected) in [
+            ("none", "FalseFalseFalse"),
+            ("undefined_thing", "TrueTrueFalse"),
+            ("'a'", "TrueTrueFalse"),
+            ("{}", "TrueTrueFalse"),
+            ("[1][:1]", "TrueTrueFalse"),
+            ("true", "FalseFalseTrue"),
+            ("1.5", "FalseFalseTrue"),
+        ] {
+            let source = format!(
+                "{{{{ {value} is iterable }}}}{{{{ {value} is sequence }}}}{{{{ {value} is number }}}}"
+            );
+            assert_eq!(ok(&source), expected, "{value}");
+        }
     }
 
     #[test]
