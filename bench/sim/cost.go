@@ -37,18 +37,17 @@ type Machine struct {
 	Targets []time.Duration `json:"targetsNs"`
 }
 
-// DecodeTime is one measured point.
+// DecodeTime is one known point.
 type DecodeTime struct {
 	Rows int           `json:"rows"`
 	Time time.Duration `json:"timeNs"`
 }
 
-// Machines are the cost models, to be replaced by measured figures as they come. What is not
-// marked as measured is an estimate from sizes and bandwidths.
+// Machines are the cost models: of the order of real machines, not measurements of one.
 var Machines = []Machine{
 	{
 		Name:  "cpu-2core-smollm2",
-		About: "SmolLM2-135M, float32, 2 cores of an AMD EPYC: rows and prompt tokens measured, the rest estimated",
+		About: "SmolLM2-135M, float32, 2 cores of an AMD EPYC: rows and prompt tokens near what an earlier build was measured with, the rest estimated",
 		Decode: []DecodeTime{
 			{1, 37 * time.Millisecond}, {4, 52 * time.Millisecond}, {8, 63 * time.Millisecond},
 			{16, 78 * time.Millisecond}, {32, 110 * time.Millisecond},
