@@ -42,6 +42,7 @@ func TestQuantisingWhileLoadingEqualsMLXLM(t *testing.T) {
 			continue // these say layer by layer how they are quantised
 		}
 		t.Run(name, func(t *testing.T) {
+			skipMostUnderRace(t, name)
 			dense, quantization := m.dense(t)
 			dense.checkFormats(t, quantization, m.Formats)
 			dir := t.TempDir()
