@@ -8,7 +8,7 @@
 need_deps
 go_env
 cd "$ROOT"
-go test -count=1 -timeout 30m ./gpu -run 'EqualMLXLM|EqualsMLXLM|EqualConverted|EqualsSingleRuns|EqualSingleRuns'
+MLX_PARITY=all go test -count=1 -timeout 30m ./gpu -run 'EqualMLXLM|EqualsMLXLM|EqualConverted|EqualsSingleRuns|EqualSingleRuns'
 go test -count=1 -timeout 10m ./gpu/sample ./text
 go run ./internal/gen -check
 sed -n '/^|/p' docs/models.md
