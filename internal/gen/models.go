@@ -21,7 +21,7 @@ var modelsIntro = strings.ReplaceAll(`<!-- Written by ~make generate~ from gpu/m
 
 What this build runs. ~mlx-worker inspect PATH~ says it of a folder or a GGUF file, without loading it.
 
-A case is a tiny model with made-up weights for which mlx-lm's answer is stored in ~parity/tiny~. ~go test ./gpu~
+A case is a tiny model with made-up weights for which mlx-lm's answer is stored in ~parity/tiny~. ~make parity~
 computes each case alone and two prompts in a batch, quantised ones also with dense weights, and
 compares tokens and log-probabilities (~parity/README.md~ has the rule).
 
