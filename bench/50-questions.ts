@@ -6,15 +6,15 @@ import { ensureBaseline, prepareModel } from "./baseline/ensure.js";
 import { MlxLmEngine } from "./baseline/mlx-lm-engine.js";
 import { chooseThreads } from "./baseline/tune.js";
 import { type Options, optionsTable } from "./lib/args.js";
-import type { EngineInfo, EngineName, EngineUnderTest } from "./lib/engine.js";
-import { helpText, parseFlags, UsageError } from "./lib/flags.js";
+import { runCommand } from "./lib/command.js";
+import { checkSameDevice, type EngineInfo, type EngineName, type EngineUnderTest } from "./lib/engine.js";
 import { thisMachine } from "./lib/machine.js";
 import { measure, type Observer, type Plan } from "./lib/measure.js";
 import { compareCycle, type ParityRecord, summarizeParity } from "./lib/parity.js";
 import { renderPlot } from "./lib/plot.js";
 import { Progress } from "./lib/progress.js";
 import { coldStartLine, configurationLines, engineLines, questionLine, reportLines } from "./lib/report.js";
-import { buildResult, writeResult } from "./lib/result.js";
+import { buildResult, deliver } from "./lib/result.js";
 import { compare, summarize } from "./lib/summary.js";
 import { marginThreshold } from "./lib/tokens.js";
 import { WorkerEngine } from "./lib/worker-engine.js";
@@ -27,9 +27,7 @@ const BLOCK_SIZE = 5;
 function checkComparable(engines: ReadonlyMap<EngineName, EngineInfo>): void {
   const [own, baseline] = [engines.get("mlx-worker"), engines.get("mlx-lm")];
   if (!own || !baseline) return;
-  if ((own.device === "cpu") !== (baseline.device === "cpu")) {
-    throw new Error(`not comparable: mlx-worker computes on ${own.device}, mlx-lm on ${baseline.device}`);
-  }
+  checkSameDevice(own.device, baseline.device);
   if (own.chatTemplate !== baseline.chatTemplate) {
     throw new Error("not comparable: only one of the engines found a chat template in the model");
   }
@@ -116,28 +114,11 @@ async function run(options: Options): Promise<number> {
 
   const report = { options, machine: result.machine, engines: raw.engines, summaries, comparison, parity };
   for (const line of reportLines(report)) progress.line(line);
-  const files = await writeResult(options.output, result, await renderPlot(result));
-  for (const file of files) progress.line(`written: ${file}`);
-  if (options.json) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+  await deliver(options, result, await renderPlot(result), (line) => progress.line(line));
 
   const failed = raw.measurements.filter(({ result: outcome }) => "error" in outcome).length;
   if (failed > 0) progress.line(`✗ ${failed} of ${raw.measurements.length} questions failed`);
   return failed > 0 || (parity?.different.length ?? 0) > 0 ? 1 : 0;
 }
 
-async function main(): Promise<number> {
-  try {
-    const flags = optionsTable(QUESTIONS.length);
-    const options = parseFlags(process.argv.slice(2), flags);
-    if (options.help) {
-      process.stdout.write(helpText("npm run bench:50-questions -- [options]", flags));
-      return 0;
-    }
-    return await run(options);
-  } catch (error) {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-    return error instanceof UsageError ? 2 : 1;
-  }
-}
-
-process.exitCode = await main();
+await runCommand("npm run bench:50-questions -- [options]", optionsTable(QUESTIONS.length), run);

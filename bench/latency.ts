@@ -23,11 +23,10 @@ import {
   withEngines,
 } from "./lib/latency/scenarios.js";
 import { settingsLine, withRowLimit } from "./lib/load/args.js";
-import { thisMachine } from "./lib/machine.js";
 import { Progress } from "./lib/progress.js";
 import { engineLines } from "./lib/report.js";
-import { engineFacts, workerEnvironment, writeResult } from "./lib/result.js";
-import { describe } from "./lib/stats.js";
+import { deliver, engineFacts, resultHead, workerEnvironment } from "./lib/result.js";
+import { described, sum } from "./lib/stats.js";
 
 /** What was measured, before any statistics. */
 interface Measured {
@@ -100,15 +99,8 @@ async function run(options: LatencyOptions): Promise<number> {
   const measured = await measure(session).finally(() => progress.end());
 
   const { engine, server, capacity, poisson, longPrompt, concurrent } = measured;
-  const { help: _help, json: _json, output: _output, ...settings } = options;
   const result = {
-    schemaVersion: 1,
-    benchmark: "latency",
-    timestamp: new Date().toISOString(),
-    modelId: options.model,
-    options: settings,
-    environment,
-    machine: thisMachine(),
+    ...resultHead("latency", options, environment, new Date()),
     engines: { "mlx-worker": engineFacts(engine), ...(server && { "mlx-lm": { settings: server } }) },
     capacity,
     poisson: summarizePoisson(poisson),
@@ -116,7 +108,7 @@ async function run(options: LatencyOptions): Promise<number> {
     concurrent: concurrent.length > 0 ? summarizeConcurrent(concurrent) : null,
     rawResults: poisson.map(({ interTokenMs, ...rest }) => ({
       ...rest,
-      interToken: interTokenMs.length > 0 ? describe(interTokenMs) : null,
+      interToken: described(interTokenMs),
     })),
   };
   if (result.poisson.length > 0) for (const line of poissonLines(result.poisson)) progress.line(line);
@@ -124,11 +116,8 @@ async function run(options: LatencyOptions): Promise<number> {
   if (result.concurrent) {
     for (const line of concurrentLines(result.concurrent, options.streams)) progress.line(line);
   }
-  for (const file of await writeResult(options.output, result, await renderChart(latencySpec(result)))) {
-    progress.line(`written: ${file}`);
-  }
-  if (options.json) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
-  const failed = [...poisson, ...concurrent].reduce((total, one) => total + one.failures.length, 0);
+  await deliver(options, result, await renderChart(latencySpec(result)), (line) => progress.line(line));
+  const failed = sum([...poisson, ...concurrent].map((one) => one.failures.length));
   if (failed > 0) progress.line(`✗ ${failed} requests failed`);
   return failed > 0 ? 1 : 0;
 }

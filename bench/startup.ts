@@ -1,12 +1,13 @@
 /** Start-up time of the worker, and its memory before any model. Format of the result: README.md. */
 import { resolveWorker } from "../js-client/src/resolve-worker.js";
 import { RESULTS_FOLDER } from "./lib/args.js";
-import { type FlagTable, helpText, integer, parseFlags, text, toggle, UsageError } from "./lib/flags.js";
+import { runCommand } from "./lib/command.js";
+import { type FlagTable, integer, text, toggle } from "./lib/flags.js";
 import { duration, megabytes } from "./lib/format.js";
 import { thisMachine } from "./lib/machine.js";
-import { workerEnvironment, writeResult } from "./lib/result.js";
+import { deliver, workerEnvironment } from "./lib/result.js";
 import { probeStartup, type Startup } from "./lib/startup-probe.js";
-import { describe } from "./lib/stats.js";
+import { describe, described } from "./lib/stats.js";
 
 interface Options {
   readonly runs: number;
@@ -34,7 +35,7 @@ const FLAGS: FlagTable<Options> = {
   help: toggle("--help", "print this"),
 };
 
-async function run(options: Options): Promise<void> {
+async function run(options: Options): Promise<number> {
   const output = options.json ? process.stderr : process.stdout;
   const worker = resolveWorker({ env: process.env });
   // The first start brings the files into memory, which an application pays once, not at every start.
@@ -50,7 +51,7 @@ async function run(options: Options): Promise<void> {
     environment: workerEnvironment(process.env),
     machine: thisMachine(),
     readyMs: describe(startups.map((startup) => startup.readyMs)),
-    residentBytes: memory.length > 0 ? describe(memory) : null,
+    residentBytes: described(memory),
     rawResults: startups,
   };
   const { readyMs, residentBytes } = result;
@@ -63,20 +64,8 @@ async function run(options: Options): Promise<void> {
       ? `Resident memory before a model: median ${megabytes(residentBytes.median)}, at most ${megabytes(residentBytes.max)}\n`
       : "Resident memory before a model: this platform does not tell\n",
   );
-  for (const file of await writeResult(options.output, result)) output.write(`written: ${file}\n`);
-  if (options.json) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+  await deliver(options, result, undefined, (line) => output.write(`${line}\n`));
+  return 0;
 }
 
-async function main(): Promise<number> {
-  try {
-    const options = parseFlags(process.argv.slice(2), FLAGS);
-    if (options.help) process.stdout.write(helpText("npm run bench:startup -- [options]", FLAGS));
-    else await run(options);
-    return 0;
-  } catch (error) {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-    return error instanceof UsageError ? 2 : 1;
-  }
-}
-
-process.exitCode = await main();
+await runCommand("npm run bench:startup -- [options]", FLAGS, run);

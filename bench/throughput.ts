@@ -5,11 +5,10 @@
 import { renderChart } from "./lib/chart.js";
 import { runCommand } from "./lib/command.js";
 import { settingsLine, withRowLimit } from "./lib/load/args.js";
-import { thisMachine } from "./lib/machine.js";
 import { Progress } from "./lib/progress.js";
 import { engineLines, parityLines } from "./lib/report.js";
-import { engineFacts, workerEnvironment, writeResult } from "./lib/result.js";
-import { describe } from "./lib/stats.js";
+import { deliver, engineFacts, resultHead, workerEnvironment } from "./lib/result.js";
+import { described, sum } from "./lib/stats.js";
 import { THROUGHPUT_FLAGS, type ThroughputOptions } from "./lib/throughput/args.js";
 import { throughputSpec } from "./lib/throughput/chart.js";
 import { compareParity, measureAll, measureSchedulers, withStarted } from "./lib/throughput/phases.js";
@@ -34,23 +33,16 @@ async function run(options: ThroughputOptions): Promise<number> {
   }).finally(() => progress.end());
   const schedulers = options.schedulerOff ? await measureSchedulers(options, requests, progress) : null;
 
-  const { help: _help, json: _json, output: _output, ...settings } = options;
   const result = {
-    schemaVersion: 1,
-    benchmark: "throughput",
-    timestamp: new Date().toISOString(),
-    modelId: options.model,
-    options: settings,
-    environment,
-    machine: thisMachine(),
+    ...resultHead("throughput", options, environment, new Date()),
     engines: Object.fromEntries([...infos].map(([name, info]) => [name, engineFacts(info)])),
     levels: summarizeLevels(runs),
     schedulers,
     tokenParity: parity,
     rawResults: runs.map(({ ttftMs, interTokenMs, answers: _answers, ...rest }) => ({
       ...rest,
-      ttft: ttftMs.length > 0 ? describe(ttftMs) : null,
-      interToken: interTokenMs.length > 0 ? describe(interTokenMs) : null,
+      ttft: described(ttftMs),
+      interToken: described(interTokenMs),
     })),
   };
   for (const line of throughputLines(result.levels)) progress.line(line);
@@ -61,11 +53,8 @@ async function run(options: ThroughputOptions): Promise<number> {
       `(${parity.answers} answers to ${parity.compared} prompts were compared with mlx-lm's alone)`,
     );
   }
-  for (const file of await writeResult(options.output, result, await renderChart(throughputSpec(result)))) {
-    progress.line(`written: ${file}`);
-  }
-  if (options.json) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
-  const failed = runs.reduce((total, one) => total + one.failures.length, 0);
+  await deliver(options, result, await renderChart(throughputSpec(result)), (line) => progress.line(line));
+  const failed = sum(runs.map((one) => one.failures.length));
   if (failed > 0) progress.line(`✗ ${failed} requests failed`);
   return failed > 0 || (parity?.different.length ?? 0) > 0 ? 1 : 0;
 }

@@ -42,6 +42,12 @@ export function chartTitle(text: string, subtitle: string[]) {
   };
 }
 
+/** The engines that have points, in the order of their colours. */
+export function enginesOf(points: readonly { readonly engine: EngineName }[]): EngineName[] {
+  const names = Object.keys(ENGINE_COLOURS) as EngineName[];
+  return names.filter((name) => points.some((point) => point.engine === name));
+}
+
 /** The colour channel of a chart by engine, with its legend above. */
 export function engineColour(engines: readonly EngineName[]) {
   return {

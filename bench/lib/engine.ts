@@ -53,6 +53,19 @@ export interface EngineInfo {
 }
 
 /**
+ * Ratios of a CPU to a GPU would say nothing about the engines.
+ *
+ * @param own mlx-worker's {@link EngineInfo.device}
+ * @param baseline mlx-lm's; which GPU it is does not matter, as mlx-lm only tells cpu from gpu
+ * @throws Error when one engine computes on the CPU and the other does not
+ */
+export function checkSameDevice(own: string, baseline: string): void {
+  if ((own === "cpu") !== (baseline === "cpu")) {
+    throw new Error(`not comparable: mlx-worker computes on ${own}, mlx-lm on ${baseline}`);
+  }
+}
+
+/**
  * An engine that answers questions, in a process of its own. Calls follow each other: start, any number of
  * answers, stop; then it can be started again.
  */

@@ -3,8 +3,8 @@ import {
   CHART_BASE,
   chartTitle,
   conditions,
-  ENGINE_COLOURS,
   engineColour,
+  enginesOf,
   modelName,
   renderChart,
 } from "./chart.js";
@@ -52,9 +52,7 @@ export function plotPoints(result: BenchmarkResult): Point[] {
 /** The Vega-Lite specification: response time above, time to first token below, by question. */
 export function plotSpec(result: BenchmarkResult): TopLevelSpec {
   const points = plotPoints(result);
-  const engines = (Object.keys(ENGINE_COLOURS) as EngineName[]).filter((name) =>
-    points.some((point) => point.engine === name),
-  );
+  const engines = enginesOf(points);
   const panel = (field: "responseTime" | "ttft", title: string, showsQuestions: boolean) => ({
     width: WIDTH,
     height: PANEL_HEIGHT,

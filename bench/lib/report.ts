@@ -103,6 +103,11 @@ export function ratio(value: Spread): string {
   return `${value.median.toFixed(3)}×${plusMinus}`;
 }
 
+/** As {@link ratio}, or a dash where nothing was compared. */
+export function ratioOr(value: Spread | null | undefined): string {
+  return value ? ratio(value) : "–";
+}
+
 /** `mlx-worker / mlx-lm: 0.420× ± 0.010 (2.38 times as fast)`. `faster`: what a large ratio means. */
 function speedupLine(names: readonly string[], value: Spread, faster: "larger" | "smaller"): string {
   const times = faster === "larger" ? value.median : 1 / value.median;

@@ -8,8 +8,32 @@ import type { ParitySummary } from "./parity.js";
 import type { Distribution, Spread } from "./stats.js";
 import { type Comparison, type EngineSummary, throughputOf } from "./summary.js";
 
-/** Version of the JSON format below; README.md documents it. */
-export const RESULT_VERSION = 1;
+/** Version of the JSON formats that begin with a {@link ResultHead}; README.md documents them. */
+const RESULT_VERSION = 1;
+
+/** Settings that decide where a result goes and not what it says. */
+interface Delivery {
+  /** Folder of the files. */
+  readonly output: string;
+  /** Print the JSON result on stdout. */
+  readonly json: boolean;
+}
+
+/** What a result tells of its options: nothing of {@link Delivery}. */
+type Settings<All> = Omit<All, keyof Delivery | "help">;
+
+/** How the JSON result of a benchmark of one model begins. */
+interface ResultHead<Name extends string, All> {
+  readonly schemaVersion: number;
+  readonly benchmark: Name;
+  /** ISO 8601, UTC. */
+  readonly timestamp: string;
+  readonly modelId: string;
+  readonly options: Settings<All>;
+  /** The `MLX_*` variables that the worker was started with. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly machine: Machine;
+}
 
 interface EngineResult extends Omit<EngineInfo, "pid"> {
   readonly avgResponseTime: Distribution | null;
@@ -52,17 +76,8 @@ interface RawResult {
 }
 
 /** The JSON result of one run of the fifty questions. */
-export interface BenchmarkResult {
-  readonly schemaVersion: number;
-  readonly benchmark: "50-questions";
-  /** ISO 8601, UTC. */
-  readonly timestamp: string;
-  readonly modelId: string;
+export interface BenchmarkResult extends ResultHead<"50-questions", Options> {
   readonly totalQuestions: number;
-  readonly options: Omit<Options, "help" | "json" | "output">;
-  /** The `MLX_*` variables that the worker was started with. */
-  readonly environment: Readonly<Record<string, string>>;
-  readonly machine: Machine;
   readonly engines: Readonly<Partial<Record<EngineName, EngineResult>>>;
   readonly comparison: Comparison | null;
   readonly tokenParity: ParitySummary | null;
@@ -126,6 +141,28 @@ export function workerEnvironment(environment: NodeJS.ProcessEnv): Record<string
   return Object.fromEntries(entries) as Record<string, string>;
 }
 
+/** How a result begins. `now`: when it was complete. */
+export function resultHead<
+  Name extends string,
+  All extends Delivery & { readonly help: boolean; readonly model: string },
+>(
+  benchmark: Name,
+  options: All,
+  environment: Readonly<Record<string, string>>,
+  now: Date,
+): ResultHead<Name, All> {
+  const { help: _help, json: _json, output: _output, ...settings } = options;
+  return {
+    schemaVersion: RESULT_VERSION,
+    benchmark,
+    timestamp: now.toISOString(),
+    modelId: options.model,
+    options: settings,
+    environment,
+    machine: thisMachine(),
+  };
+}
+
 /** Puts a run into the JSON format. */
 export function buildResult(
   options: Options,
@@ -135,21 +172,21 @@ export function buildResult(
   tokenParity: ParitySummary | null,
   now: Date,
 ): BenchmarkResult {
-  const { help: _help, json: _json, output: _output, ...settings } = options;
+  const head = resultHead("50-questions", options, workerEnvironment(process.env), now);
+  // Fields keep their places in the file: the number of questions comes before the options.
+  const { schemaVersion, benchmark, timestamp, modelId, ...ran } = head;
   const engines: Partial<Record<EngineName, EngineResult>> = {};
   for (const [name, info] of run.engines) {
     const summary = summaries.get(name);
     if (summary) engines[name] = engineResult(info, summary);
   }
   return {
-    schemaVersion: RESULT_VERSION,
-    benchmark: "50-questions",
-    timestamp: now.toISOString(),
-    modelId: options.model,
+    schemaVersion,
+    benchmark,
+    timestamp,
+    modelId,
     totalQuestions: options.limit,
-    options: settings,
-    environment: workerEnvironment(process.env),
-    machine: thisMachine(),
+    ...ran,
     engines,
     comparison,
     tokenParity,
@@ -175,4 +212,19 @@ export async function writeResult(
   if (plot !== undefined) files.push([`${base}.svg`, plot]);
   for (const [path, text] of files) await writeFile(path, text);
   return files.map(([path]) => path);
+}
+
+/**
+ * Writes a result and its plot, names the files, and prints the result on stdout if that was asked for.
+ *
+ * @param line takes a line for the reader, which must not go to stdout beside the result
+ */
+export async function deliver(
+  options: Delivery,
+  result: Parameters<typeof writeResult>[1],
+  plot: string | undefined,
+  line: (text: string) => void,
+): Promise<void> {
+  for (const file of await writeResult(options.output, result, plot)) line(`written: ${file}`);
+  if (options.json) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
 }

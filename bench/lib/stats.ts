@@ -65,6 +65,11 @@ export function describe(values: readonly number[]): Distribution {
   };
 }
 
+/** The figures of a sample, or null where there is none. */
+export function described(values: readonly number[]): Distribution | null {
+  return values.length > 0 ? describe(values) : null;
+}
+
 /** Median and spread of one value a cycle. @throws RangeError for an empty sample */
 export function spread(values: readonly number[]): Spread {
   const sorted = ascending(values);

@@ -1,6 +1,6 @@
 import type { Answer, EngineName } from "./engine.js";
 import type { ColdStart, Measurement, RawRun } from "./measure.js";
-import { type Distribution, describe, type Spread, spread, sum } from "./stats.js";
+import { type Distribution, described, type Spread, spread, sum } from "./stats.js";
 
 /** Statistics of one engine's run. Answers that failed are counted and otherwise left out. */
 export interface EngineSummary {
@@ -65,9 +65,6 @@ function answersOf(measurements: readonly Measurement[], engine: EngineName): An
     .map((measurement) => ("answer" in measurement.result ? measurement.result.answer : undefined))
     .filter(isPresent);
 }
-
-const described = (values: readonly number[]): Distribution | null =>
-  values.length > 0 ? describe(values) : null;
 
 /** One value for each cycle from that cycle's part of the run. */
 function perCycle<Value>(

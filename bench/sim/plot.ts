@@ -1,5 +1,5 @@
-import * as vega from "vega";
-import { compile, type TopLevelSpec } from "vega-lite";
+import type { TopLevelSpec } from "vega-lite";
+import { CHART_BASE, chartTitle, renderChart } from "../lib/chart.js";
 import type { Point, Simulation } from "./result.js";
 
 /** Colour-blind safe, one a series. */
@@ -208,42 +208,17 @@ export function plotSpec(simulation: Simulation, name: string): TopLevelSpec {
     };
   });
   return {
-    $schema: "https://vega.github.io/schema/vega-lite/v6.json",
+    ...CHART_BASE,
     description: plot.title,
-    background: "white",
-    padding: 14,
-    title: {
-      text: plot.title,
-      subtitle: `Simulated: ${simulation.requests} requests a trace, cost models in bench/sim/cost.go`,
-      anchor: "start",
-      fontSize: 15,
-      subtitleFontSize: 11,
-      subtitleColor: "#555",
-      offset: 10,
-    },
+    title: chartTitle(plot.title, [
+      `Simulated: ${simulation.requests} requests a trace, cost models in bench/sim/cost.go`,
+    ]),
     hconcat: columns,
     resolve: { scale: { color: "independent" } },
-    config: {
-      font: "Helvetica, Arial, sans-serif",
-      view: { stroke: null },
-      axis: {
-        labelFontSize: 11,
-        titleFontSize: 12,
-        gridColor: "#e6e6e6",
-        domainColor: "#999",
-        tickColor: "#999",
-      },
-      legend: { labelFontSize: 12 },
-    },
   };
 }
 
 /** Renders a plot as an SVG image. */
 export async function renderPlot(simulation: Simulation, name: string): Promise<string> {
-  const view = new vega.View(vega.parse(compile(plotSpec(simulation, name)).spec), { renderer: "none" });
-  try {
-    return await view.toSVG();
-  } finally {
-    view.finalize();
-  }
+  return renderChart(plotSpec(simulation, name));
 }

@@ -3,7 +3,8 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RESULTS_FOLDER } from "../lib/args.js";
-import { type FlagTable, helpText, integer, parseFlags, text, toggle, UsageError } from "../lib/flags.js";
+import { runCommand } from "../lib/command.js";
+import { type FlagTable, integer, text, toggle } from "../lib/flags.js";
 import { writeResult } from "../lib/result.js";
 import { plotNames, renderPlot } from "./plot.js";
 import type { Simulation } from "./result.js";
@@ -78,7 +79,7 @@ async function simulate(options: Options): Promise<Simulation> {
   }
 }
 
-async function run(options: Options): Promise<void> {
+async function run(options: Options): Promise<number> {
   const output = options.json ? process.stderr : process.stdout;
   const simulation = await simulate(options);
   const result = { schemaVersion: 1, benchmark: "sim", timestamp: new Date().toISOString(), ...simulation };
@@ -94,18 +95,7 @@ async function run(options: Options): Promise<void> {
   }
   for (const file of files) output.write(`written: ${file}\n`);
   if (options.json) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+  return 0;
 }
 
-async function main(): Promise<number> {
-  try {
-    const options = parseFlags(process.argv.slice(2), FLAGS);
-    if (options.help) process.stdout.write(helpText("npm run bench:sim -- [options]", FLAGS));
-    else await run(options);
-    return 0;
-  } catch (error) {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-    return error instanceof UsageError ? 2 : 1;
-  }
-}
-
-process.exitCode = await main();
+await runCommand("npm run bench:sim -- [options]", FLAGS, run);

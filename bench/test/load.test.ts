@@ -6,8 +6,11 @@ import { poissonArrivals, randomInteger, seededRandom } from "../lib/load/random
 import { EventStreamParser } from "../lib/load/sse.js";
 import {
   type Arrival,
+  checkAnswered,
+  failuresOf,
   gapsOf,
   type LoadRequest,
+  type Outcome,
   type StreamClient,
   type StreamOptions,
   type StreamRecord,
@@ -134,6 +137,28 @@ describe("parts of an answer", () => {
     expect(ttftsOf([record, recordOf([], 0)])).toEqual([2]);
     expect(gapsOf(record.arrivals)).toEqual([3, 1]);
     expect(gapsOf([at(1)])).toEqual([]);
+  });
+});
+
+describe("failures of a load", () => {
+  const request = (index: number): LoadRequest => ({ index, prompt: "?", maxTokens: 1 });
+  const answered: Outcome = { request: request(0), record: recordOf([at(1)], 0) };
+  const failed: Outcome[] = [
+    { request: request(1), error: "first" },
+    { request: request(2), error: "second" },
+  ];
+
+  test("are listed by request", () => {
+    expect(failuresOf([answered, ...failed])).toEqual([
+      { index: 1, error: "first" },
+      { index: 2, error: "second" },
+    ]);
+  });
+
+  test("are thrown where everything must be answered, the first one after the prefix", () => {
+    expect(() => checkAnswered([answered])).not.toThrow();
+    expect(() => checkAnswered([answered, ...failed])).toThrow(/^first$/);
+    expect(() => checkAnswered(failed, "warm-up: ")).toThrow(/^warm-up: first$/);
   });
 });
 

@@ -141,6 +141,21 @@ describe("result", () => {
     expect(JSON.parse(JSON.stringify(result))).toEqual(result);
   });
 
+  test("begins with what was asked for, in one order, without what does not concern it", async () => {
+    const result = resultOf(await sampleRun());
+    expect(Object.keys(result).slice(0, 8)).toEqual([
+      "schemaVersion",
+      "benchmark",
+      "timestamp",
+      "modelId",
+      "totalQuestions",
+      "options",
+      "environment",
+      "machine",
+    ]);
+    for (const name of ["help", "json", "output"]) expect(result.options).not.toHaveProperty(name);
+  });
+
   test("records only the worker's variables", () => {
     expect(workerEnvironment({ MLX_FAST_PATH: "on", PATH: "/bin", MLX_AUTO_TUNE: "" })).toEqual({
       MLX_FAST_PATH: "on",

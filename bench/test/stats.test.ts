@@ -1,5 +1,5 @@
 import { expect, describe as suite, test } from "vitest";
-import { describe, median, percentile, spread, sum } from "../lib/stats.js";
+import { describe, described, median, percentile, spread, sum } from "../lib/stats.js";
 
 suite("percentile", () => {
   test("interpolates between the closest ranks", () => {
@@ -38,6 +38,11 @@ suite("describe", () => {
   test("sorts by value, not by text", () => {
     expect(describe([100, 9, 20]).median).toBe(20);
   });
+});
+
+test("a sample without values has no figures", () => {
+  expect(described([])).toBeNull();
+  expect(described([3])).toEqual(describe([3]));
 });
 
 suite("spread", () => {

@@ -1,5 +1,13 @@
 import type { TopLevelSpec } from "vega-lite";
-import { CHART_BASE, chartTitle, conditions, ENGINE_COLOURS, engineColour, modelName } from "../chart.js";
+import {
+  CHART_BASE,
+  chartTitle,
+  conditions,
+  ENGINE_COLOURS,
+  engineColour,
+  enginesOf,
+  modelName,
+} from "../chart.js";
 import type { EngineName } from "../engine.js";
 import type { Machine } from "../machine.js";
 import type { LatencyOptions } from "./args.js";
@@ -71,9 +79,7 @@ export function latencyPoints(chart: Omit<LatencyChart, "options" | "machine" | 
 /** The Vega-Lite specification: percentiles by load, one panel for each kind of time, on logarithmic scales. */
 export function latencySpec(chart: LatencyChart): TopLevelSpec {
   const values = latencyPoints(chart);
-  const engines = (Object.keys(ENGINE_COLOURS) as EngineName[]).filter((name) =>
-    values.some((point) => point.engine === name),
-  );
+  const engines = enginesOf(values);
   const panel = (title: Point["panel"]) => ({
     width: { step: 90 },
     height: 280,

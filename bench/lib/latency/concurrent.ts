@@ -3,7 +3,7 @@ import { closedLoop } from "../load/loops.js";
 import { questionsText } from "../load/prompts.js";
 import { seededRandom } from "../load/random.js";
 import { type LoadRequest, type StreamClient, textParts } from "../load/stream.js";
-import { type Distribution, describe, type Spread, spread } from "../stats.js";
+import { type Distribution, describe, described, type Spread, spread, sum } from "../stats.js";
 
 /** What every engine gets. */
 export interface ConcurrentLoad {
@@ -83,9 +83,9 @@ export function summarizeConcurrent(runs: readonly ConcurrentRun[]): ConcurrentC
   const of = (engine: EngineName): ConcurrentRun[] => runs.filter((run) => run.engine === engine);
   const names = [...new Set(runs.map((run) => run.engine))];
   const engines = names.map((name) => {
-    const values = of(name).flatMap((run) => run.ttftMs);
-    const failed = of(name).reduce((total, run) => total + run.failures.length, 0);
-    return [name, { ttft: values.length > 0 ? describe(values) : null, failed }] as const;
+    const ttft = described(of(name).flatMap((run) => run.ttftMs));
+    const failed = sum(of(name).map((run) => run.failures.length));
+    return [name, { ttft, failed }] as const;
   });
   const ratio = (pick: (values: Distribution) => number): Spread | null => {
     const [own, other] = [of("mlx-worker"), of("mlx-lm")];

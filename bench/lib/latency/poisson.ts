@@ -2,8 +2,17 @@ import type { EngineName } from "../engine.js";
 import { closedLoop, openLoop } from "../load/loops.js";
 import { mixedPrompts } from "../load/prompts.js";
 import { poissonArrivals } from "../load/random.js";
-import { gapsOf, type LoadRequest, recordsOf, type StreamClient, textParts } from "../load/stream.js";
-import { type Distribution, describe, type Spread, spread } from "../stats.js";
+import {
+  checkAnswered,
+  type Failure,
+  failuresOf,
+  gapsOf,
+  type LoadRequest,
+  recordsOf,
+  type StreamClient,
+  textParts,
+} from "../load/stream.js";
+import { type Distribution, describe, described, type Spread, spread, sum } from "../stats.js";
 
 /** What one engine did under one rate of arrivals, once. Durations are milliseconds. */
 export interface PoissonRun {
@@ -24,7 +33,7 @@ export interface PoissonRun {
   /** By answer, before the engine began with it; empty where the engine does not tell. */
   readonly queueMs: readonly number[];
   readonly promptTokens: number;
-  readonly failures: readonly { readonly index: number; readonly error: string }[];
+  readonly failures: readonly Failure[];
 }
 
 /** Requests of mixed lengths that no engine has seen before. `series`: see {@link mixedPrompts}. */
@@ -44,7 +53,7 @@ export async function capacityOf(
   limitMs: number,
 ): Promise<number> {
   const { startedMs, endedMs, outcomes } = await closedLoop(client, requests, clients, limitMs);
-  for (const outcome of outcomes) if ("error" in outcome) throw new Error(outcome.error);
+  checkAnswered(outcomes);
   return (requests.length / (endedMs - startedMs)) * 1000;
 }
 
@@ -81,10 +90,8 @@ export async function measurePoisson(
     interTokenMs: records.flatMap((record) => gapsOf(textParts(record))),
     totalMs: fromPlan((record) => record.endedMs),
     queueMs: records.flatMap((record) => record.queueMs ?? []),
-    promptTokens: records.reduce((total, record) => total + record.promptTokens, 0),
-    failures: outcomes.flatMap((one) =>
-      "error" in one ? [{ index: one.request.index, error: one.error }] : [],
-    ),
+    promptTokens: sum(records.map((record) => record.promptTokens)),
+    failures: failuresOf(outcomes),
   };
 }
 
@@ -110,17 +117,14 @@ export interface PoissonLevel {
   } | null;
 }
 
-const described = (values: readonly number[]): Distribution | null =>
-  values.length > 0 ? describe(values) : null;
-
 function summarizeRuns(runs: readonly PoissonRun[]): PoissonSummary {
   return {
     ttft: described(runs.flatMap((run) => run.ttftMs)),
     interToken: described(runs.flatMap((run) => run.interTokenMs)),
     total: described(runs.flatMap((run) => run.totalMs)),
     queue: described(runs.flatMap((run) => run.queueMs)),
-    requests: runs.reduce((total, run) => total + run.requests, 0),
-    failed: runs.reduce((total, run) => total + run.failures.length, 0),
+    requests: sum(runs.map((run) => run.requests)),
+    failed: sum(runs.map((run) => run.failures.length)),
   };
 }
 

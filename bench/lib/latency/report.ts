@@ -1,7 +1,6 @@
 import type { EngineName } from "../engine.js";
 import { milliseconds, table } from "../format.js";
-import { ratio } from "../report.js";
-import type { Spread } from "../stats.js";
+import { ratio, ratioOr } from "../report.js";
 import { percentiles } from "../throughput/report.js";
 import type { ConcurrentComparison } from "./concurrent.js";
 import type { LongPromptRun } from "./long-prompt.js";
@@ -14,8 +13,6 @@ export function poissonLine(run: PoissonRun): string {
   const failed = run.failures.length > 0 ? `, ✗ ${run.failures.length} failed` : "";
   return `${run.rate.toFixed(2)} req/s  ${run.engine.padEnd(10)} ${run.requests} requests in ${milliseconds(run.wallMs)}${failed}`;
 }
-
-const ratioOr = (value: Spread | undefined): string => (value ? ratio(value) : "–");
 
 /** The tables of the scenario poisson: percentiles by rate and engine, then ratios. */
 export function poissonLines(levels: readonly PoissonLevel[]): string[] {

@@ -1,13 +1,12 @@
 import type { BaselinePython, PreparedModel } from "../../baseline/ensure.js";
 import { MlxLmServer } from "../../baseline/mlx-lm-server.js";
-import { chooseBatchSettings } from "../../baseline/tune.js";
 import { QUESTIONS } from "../../questions.js";
-import type { EngineInfo } from "../engine.js";
-import { withLimit } from "../load/limit.js";
+import { checkSameDevice, type EngineInfo } from "../engine.js";
 import { closedLoop } from "../load/loops.js";
 import { questionsText, randomPrompts } from "../load/prompts.js";
 import { seededRandom } from "../load/random.js";
-import type { LoadRequest, StreamClient } from "../load/stream.js";
+import { chooseSettings, startEngine } from "../load/start.js";
+import { checkAnswered, type LoadRequest, type StreamClient } from "../load/stream.js";
 import type { Progress } from "../progress.js";
 import { WorkerEngine } from "../worker-engine.js";
 import { CAPACITY_FRACTIONS, type LatencyOptions } from "./args.js";
@@ -15,8 +14,6 @@ import { type ConcurrentRun, measureConcurrent } from "./concurrent.js";
 import { type LongPromptRun, measureLongPrompt } from "./long-prompt.js";
 import { capacityOf, measurePoisson, mixedRequests, type PoissonRun } from "./poisson.js";
 import { poissonLine } from "./report.js";
-
-const START_LIMIT_MS = 600_000;
 
 /** By which mlx-lm's settings are chosen: ids of each prompt. */
 const TUNING_TOKENS = 16;
@@ -60,6 +57,8 @@ export interface ModelPair {
 /**
  * Starts the engines of a model, mlx-lm's with the settings that are best for so many streams, and runs a scenario on
  * them. They are stopped on every way out.
+ *
+ * @throws Error when the engines compute on different devices
  */
 export async function withEngines<Result>(
   session: Session,
@@ -71,10 +70,11 @@ export async function withEngines<Result>(
   const worker = new WorkerEngine(own, { env });
   let server: MlxLmServer | undefined;
   try {
-    progress.line("starting mlx-worker");
-    await withLimit("the start of mlx-worker", START_LIMIT_MS, () => worker.start());
+    await startEngine(worker, progress);
     const info = await worker.info();
     if (baseline) {
+      // The server does not tell its device. It is the one that its model was prepared for, by the same Python.
+      checkSameDevice(info.device, baseline.model.device);
       const { python, prefillBatchSize } = await tune(session, baseline, worker, info, streams);
       progress.line("starting mlx-lm's server");
       server = new MlxLmServer(python, baseline.model, prefillBatchSize);
@@ -96,11 +96,8 @@ async function tune(
   info: EngineInfo,
   streams: number,
 ) {
-  progress.line("choosing mlx-lm's best settings");
   const ids = randomPrompts(streams, TUNING_TOKENS, worker.vocabularySize, info.eosTokenIds, options.seed);
-  return withLimit("the choice of mlx-lm's settings", START_LIMIT_MS, () =>
-    chooseBatchSettings(python, model, ids, (line) => progress.line(line)),
-  );
+  return chooseSettings(python, model, ids, progress);
 }
 
 /** Short answers that are not measured, so that nothing is done for the first time later. */
@@ -112,10 +109,7 @@ async function warmUp(
   for (const client of clients) {
     const requests = mixedRequests(streams, options.seed, "warm-up", WARM_UP_TOKENS);
     const { outcomes } = await closedLoop(client, requests, streams, limitMs);
-    for (const outcome of outcomes) {
-      if ("error" in outcome)
-        throw new Error(`${client.name} failed before the measurement: ${outcome.error}`);
-    }
+    checkAnswered(outcomes, `${client.name} failed before the measurement: `);
   }
 }
 

@@ -49,6 +49,12 @@ export interface StreamClient {
   stream(request: LoadRequest, options: StreamOptions): Promise<StreamRecord>;
 }
 
+/** A request that failed: its position in the load, and why. */
+export interface Failure {
+  readonly index: number;
+  readonly error: string;
+}
+
 /** What became of one request of a load. */
 export type Outcome =
   | { readonly request: LoadRequest; readonly record: StreamRecord }
@@ -81,6 +87,22 @@ export function gapsOf(parts: readonly Arrival[]): number[] {
 /** The answers of a load, without those that failed. */
 export function recordsOf(outcomes: readonly Outcome[]): StreamRecord[] {
   return outcomes.flatMap((outcome) => ("record" in outcome ? [outcome.record] : []));
+}
+
+/** The requests of a load that failed. */
+export function failuresOf(outcomes: readonly Outcome[]): Failure[] {
+  return outcomes.flatMap((one) => ("error" in one ? [{ index: one.request.index, error: one.error }] : []));
+}
+
+/**
+ * For loads that mean nothing unless everything was answered.
+ *
+ * @param before what is put before the first failure's message
+ * @throws Error when a request failed
+ */
+export function checkAnswered(outcomes: readonly Outcome[], before = ""): void {
+  const [first] = failuresOf(outcomes);
+  if (first) throw new Error(`${before}${first.error}`);
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { TopLevelSpec } from "vega-lite";
-import { CHART_BASE, chartTitle, conditions, engineColour, modelName } from "../chart.js";
+import { CHART_BASE, chartTitle, conditions, engineColour, enginesOf, modelName } from "../chart.js";
 import type { EngineName } from "../engine.js";
 import type { Machine } from "../machine.js";
 import type { ThroughputOptions } from "./args.js";
@@ -41,7 +41,7 @@ export function throughputPoints(levels: readonly Level[]): Point[] {
 export function throughputSpec(chart: ThroughputChart): TopLevelSpec {
   const { options, levels } = chart;
   const points = throughputPoints(levels);
-  const engines = [...new Set(points.map((point) => point.engine))];
+  const engines = enginesOf(points);
   const x = {
     field: "clients",
     type: "quantitative" as const,

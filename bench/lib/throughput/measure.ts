@@ -3,6 +3,8 @@ import type { EngineName } from "../engine.js";
 import { withLimit } from "../load/limit.js";
 import { closedLoop } from "../load/loops.js";
 import {
+  type Failure,
+  failuresOf,
   gapsOf,
   type LoadRequest,
   recordsOf,
@@ -35,7 +37,7 @@ export interface LevelRun {
   readonly interTokenMs: readonly number[];
   /** Ids of the answers by request. */
   readonly answers: readonly { readonly index: number; readonly tokens: readonly number[] }[];
-  readonly failures: readonly { readonly index: number; readonly error: string }[];
+  readonly failures: readonly Failure[];
 }
 
 /** An engine that a level can be measured on. */
@@ -72,9 +74,7 @@ export class WorkerLevels implements LevelEngine {
       answers: outcomes.flatMap((one) =>
         "record" in one && one.record.tokens ? [{ index: one.request.index, tokens: one.record.tokens }] : [],
       ),
-      failures: outcomes.flatMap((one) =>
-        "error" in one ? [{ index: one.request.index, error: one.error }] : [],
-      ),
+      failures: failuresOf(outcomes),
     };
   }
 }

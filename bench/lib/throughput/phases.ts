@@ -1,9 +1,9 @@
 import { ensureBaseline, prepareModel } from "../../baseline/ensure.js";
 import { MlxLmEngine } from "../../baseline/mlx-lm-engine.js";
-import { chooseBatchSettings } from "../../baseline/tune.js";
-import type { EngineInfo, EngineName } from "../engine.js";
+import { checkSameDevice, type EngineInfo, type EngineName } from "../engine.js";
 import { withLimit } from "../load/limit.js";
 import { randomPrompts } from "../load/prompts.js";
+import { chooseSettings, startEngine } from "../load/start.js";
 import type { LoadRequest } from "../load/stream.js";
 import { type ParitySummary, summarizeParity } from "../parity.js";
 import type { Progress } from "../progress.js";
@@ -26,8 +26,6 @@ import {
   type VariantName,
 } from "./scheduler.js";
 import { compareAnswers, evenlySpread, type Reference } from "./summary.js";
-
-const START_LIMIT_MS = 600_000;
 
 /** Rows by which mlx-lm's settings are chosen. */
 const TUNING_ROWS = 16;
@@ -57,27 +55,20 @@ export async function withStarted<Result>(
   const worker = new WorkerEngine(options.model, { env });
   let baseline: Started["baseline"];
   try {
-    await start(worker, progress);
+    await startEngine(worker, progress);
     const info = await worker.info();
     const infos = new Map<EngineName, EngineInfo>([["mlx-worker", info]]);
     const requests = makeRequests(options, worker, info.eosTokenIds);
     if (options.baseline === "mlx-lm") {
       baseline = await chooseBaseline(options, requests, progress);
-      await start(baseline.engine, progress);
+      await startEngine(baseline.engine, progress);
       const other = await baseline.engine.info();
-      checkSameDevice(info, other);
+      checkSameDevice(info.device, other.device);
       infos.set("mlx-lm", other);
     }
     return await work({ worker, requests, baseline, infos });
   } finally {
     await Promise.all([worker.stop(), baseline?.engine.stop()]);
-  }
-}
-
-/** @throws Error when one engine computes on the CPU and the other does not */
-function checkSameDevice(own: EngineInfo, baseline: EngineInfo): void {
-  if ((own.device === "cpu") !== (baseline.device === "cpu")) {
-    throw new Error(`not comparable: mlx-worker computes on ${own.device}, mlx-lm on ${baseline.device}`);
   }
 }
 
@@ -87,21 +78,11 @@ async function chooseBaseline(
   requests: readonly LoadRequest[],
   progress: Progress,
 ): Promise<NonNullable<Started["baseline"]>> {
-  const log = (line: string): void => progress.line(line);
-  const python = await ensureBaseline(log);
+  const python = await ensureBaseline((line) => progress.line(line));
   const model = await prepareModel(python, options.model);
-  progress.line("choosing mlx-lm's best settings");
   const tuning = requests.slice(0, TUNING_ROWS).map(idsOf);
-  const chosen = await withLimit("the choice of mlx-lm's settings", START_LIMIT_MS, () =>
-    chooseBatchSettings(python, model, tuning, log),
-  );
+  const chosen = await chooseSettings(python, model, tuning, progress);
   return { engine: new MlxLmEngine(chosen.python, model), prefillBatchSize: chosen.prefillBatchSize };
-}
-
-/** Starts an engine, within limits. */
-async function start(engine: WorkerEngine | MlxLmEngine, progress: Progress): Promise<void> {
-  progress.line(`starting ${engine.name}`);
-  await withLimit(`the start of ${engine.name}`, START_LIMIT_MS, () => engine.start());
 }
 
 /** Prompts for the largest level; smaller ones take the first of them. */
@@ -187,7 +168,7 @@ export async function measureSchedulers(
     Object.entries(SCHEDULER_VARIANTS).map(([name, env]) => [name, new WorkerEngine(options.model, { env })]),
   ) as Record<VariantName, WorkerEngine>;
   try {
-    for (const worker of Object.values(workers)) await start(worker, progress);
+    for (const worker of Object.values(workers)) await startEngine(worker, progress);
     const some = requests.slice(0, TURN_REQUESTS);
     const limitMs = options.timeout * 1000;
     return await compareSchedulers(workers, some, options.turns, limitMs, (turn) => {

@@ -1,6 +1,6 @@
 import type { EngineName } from "../engine.js";
 import { milliseconds, rate, table } from "../format.js";
-import { ratio } from "../report.js";
+import { ratio, ratioOr } from "../report.js";
 import type { Distribution, Spread } from "../stats.js";
 import type { LevelRun } from "./measure.js";
 import type { SchedulerComparison, VariantName, VariantTurn } from "./scheduler.js";
@@ -21,8 +21,6 @@ function withSpread(value: Spread | null, digits = 1): string {
   const plusMinus = value.values.length > 1 ? ` ± ${value.plusMinus.toFixed(digits)}` : "";
   return `${value.median.toFixed(digits)}${plusMinus}`;
 }
-
-const ratioOr = (value: Spread | null): string => (value === null ? NONE : ratio(value));
 
 /** `12 / 15 / 19`: P50, P95 and P99 in milliseconds. */
 export function percentiles(values: Distribution | null): string {

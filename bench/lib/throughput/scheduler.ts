@@ -1,5 +1,5 @@
 import { closedLoop } from "../load/loops.js";
-import { type LoadRequest, recordsOf, type StreamClient, ttftsOf } from "../load/stream.js";
+import { checkAnswered, type LoadRequest, recordsOf, type StreamClient, ttftsOf } from "../load/stream.js";
 import { median, type Spread, spread, sum } from "../stats.js";
 
 /** The settings that are compared at one client. */
@@ -68,7 +68,7 @@ async function oneTurn(
   limitMs: number,
 ): Promise<Pick<VariantTurn, "throughput" | "ttftMs">> {
   const { startedMs, endedMs, outcomes } = await closedLoop(client, requests, 1, limitMs);
-  for (const outcome of outcomes) if ("error" in outcome) throw new Error(outcome.error);
+  checkAnswered(outcomes);
   const records = recordsOf(outcomes);
   const tokens = sum(records.map((record) => record.completionTokens));
   return {

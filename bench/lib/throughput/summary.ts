@@ -1,6 +1,6 @@
 import type { EngineName } from "../engine.js";
 import type { ParityRecord } from "../parity.js";
-import { type Distribution, describe, type Spread, spread } from "../stats.js";
+import { type Distribution, described, type Spread, spread, sum } from "../stats.js";
 import { compareTokens } from "../tokens.js";
 import type { LevelRun } from "./measure.js";
 
@@ -35,9 +35,6 @@ export function throughputOf(run: LevelRun): number {
   return (run.completionTokens / run.wallMs) * 1000;
 }
 
-const described = (values: readonly number[]): Distribution | null =>
-  values.length > 0 ? describe(values) : null;
-
 const spreadOf = (values: readonly (number | null | undefined)[]): Spread | null => {
   const known = values.filter((value) => value != null);
   return known.length > 0 && known.length === values.length ? spread(known) : null;
@@ -55,8 +52,8 @@ function summarizeLevel(runs: readonly LevelRun[], alone: readonly LevelRun[]): 
         return one && throughputOf(run) / throughputOf(one);
       }),
     ),
-    requests: runs.reduce((total, run) => total + run.requests, 0),
-    failed: runs.reduce((total, run) => total + run.failures.length, 0),
+    requests: sum(runs.map((run) => run.requests)),
+    failed: sum(runs.map((run) => run.failures.length)),
   };
 }
 
