@@ -70,7 +70,7 @@ func newPoint(records []record, s batcher.Snapshot) Point {
 	p := Point{
 		Requests: len(records), Completed: s.Completed, Seconds: seconds, TokensPerSecond: float64(tokens) / seconds,
 		TTFT: percentilesOf(ttft), InterToken: percentilesOf(interToken), Queue: percentilesOf(queue), Total: percentilesOf(total),
-		Steps: s.Steps, MeanRows: meanRows(s.Batch.Sizes), RowLimit: s.Tuner.RowLimit,
+		Steps: s.Steps, MeanRows: s.Batch.MeanRows(), RowLimit: s.Tuner.RowLimit,
 		FastPath: s.FastPathTotal, Preempted: s.Preempted,
 		Degradations: s.DegradationsTotal, Recoveries: s.RecoveriesTotal, Adjustments: s.Tuner.Adjustments,
 	}
@@ -79,18 +79,6 @@ func newPoint(records []record, s batcher.Snapshot) Point {
 		p.TTFTLong = &long
 	}
 	return p
-}
-
-func meanRows(sizes map[int]uint64) float64 {
-	steps, rows := uint64(0), uint64(0)
-	for size, n := range sizes {
-		steps += n
-		rows += uint64(size) * n
-	}
-	if steps == 0 {
-		return 0
-	}
-	return float64(rows) / float64(steps)
 }
 
 func percentilesOf(samples []time.Duration) Percentiles {

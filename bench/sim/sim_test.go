@@ -65,9 +65,18 @@ func TestSimulate(t *testing.T) {
 	if *outFile == "" {
 		t.Skip("no -out")
 	}
+	wanted := map[string]bool{}
+	if *sweeps != "" {
+		for _, name := range strings.Split(*sweeps, ",") {
+			if !slices.ContainsFunc(Sweeps, func(s Sweep) bool { return s.Name == name }) {
+				t.Fatalf("-sweeps: there is no %q", name)
+			}
+			wanted[name] = true
+		}
+	}
 	all := result{Machines: Machines, Requests: *requests, Seed: *seed}
 	for _, sweep := range Sweeps {
-		if *sweeps != "" && !slices.Contains(strings.Split(*sweeps, ","), sweep.Name) {
+		if len(wanted) > 0 && !wanted[sweep.Name] {
 			continue
 		}
 		all.Sweeps = append(all.Sweeps, about{sweep.Name, sweep.About})

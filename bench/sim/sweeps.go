@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"mlx-worker/batcher"
+	"mlx-worker/envcfg"
 )
 
 // Sweep varies one knob.
@@ -27,21 +28,25 @@ type Setting struct {
 	Share  int // the trace has one request in so many of the run's; 0: all
 }
 
-// base is the configuration that a sweep varies: the batcher's defaults with the environment's
-// window, and a queue that holds the whole trace.
-func base() batcher.Config {
-	return batcher.Config{
-		MaxQueue: 1 << 30, MaxRows: 16, PrefillStepTokens: 2048,
-		Window: time.Millisecond, FastPath: true, LatencyTarget: 250 * time.Millisecond,
+// fromEnv is the worker's configuration with these variables set, and a queue that holds the
+// whole trace.
+func fromEnv(variables map[string]string) batcher.Config {
+	env, err := envcfg.Load(func(name string) (string, bool) {
+		value, set := variables[name]
+		return value, set
+	})
+	if err != nil {
+		panic(err) // the variables are constants of this package
 	}
-}
-
-// serial is MLX_GPU_SCHEDULER=off.
-func serial() batcher.Config {
-	cfg := base()
-	cfg.MaxRows, cfg.Window = 1, 0
+	cfg := batcher.FromEnv(env)
+	cfg.MaxQueue = 1 << 30
 	return cfg
 }
+
+// base is the configuration that a sweep varies.
+func base() batcher.Config { return fromEnv(nil) }
+
+func serial() batcher.Config { return fromEnv(map[string]string{"MLX_GPU_SCHEDULER": "off"}) }
 
 // with changes the base.
 func with(change func(*batcher.Config)) batcher.Config {
@@ -86,7 +91,7 @@ func rowSweep(m *Machine) []Setting {
 }
 
 func windowSweep(m *Machine) []Setting {
-	adaptive := &batcher.AdaptiveWindow{Low: 750 * time.Microsecond, Medium: time.Millisecond, High: 2 * time.Millisecond}
+	adaptive := fromEnv(map[string]string{"MLX_ADAPTIVE_WINDOW": "on"}).AdaptiveWindow
 	knobs := []struct {
 		name     string
 		window   time.Duration
@@ -142,11 +147,12 @@ func targetSweep(m *Machine) []Setting {
 		return g.wave(n, m.Rate*0.3, m.Rate*1.5, period)
 	}
 	var settings []Setting
+	tune := fromEnv(map[string]string{"MLX_AUTO_TUNE": "on"}).AutoTune
 	for _, target := range m.Targets {
 		off := with(func(c *batcher.Config) { c.LatencyTarget = target })
 		on := with(func(c *batcher.Config) {
 			c.LatencyTarget = target
-			c.AutoTune = &batcher.AutoTune{MinRows: 2, MaxRows: 16, Alpha: 0.3, Interval: 10}
+			c.AutoTune = tune
 		})
 		settings = append(settings,
 			Setting{Trace: target.String(), Name: "off", X: ms(target), Config: off, Ahead: m.StepsAhead, Draw: draw},
