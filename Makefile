@@ -21,7 +21,7 @@ build-go: ## Build bin/mlx-worker
 build-client: ## Install npm packages if they changed, build js-client/dist
 	@scripts/build-client.sh
 
-check: setup ## Before a commit: format, vet, linters, types, unit tests (under a minute when warm)
+check: setup ## Before a commit: format, vet, linters, types, unit tests without a model
 	@scripts/check.sh
 
 test: setup model ## Everything: checks, Go and Rust and TypeScript tests, the real worker with a real model

@@ -1,9 +1,6 @@
 package batcher
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 const (
 	// degradeSamples is the number of inter-token latencies of an evaluation.
@@ -27,11 +24,10 @@ type degrader struct {
 	most   int // rows that the configuration allows
 	target time.Duration
 
-	rows    int           // row limit
-	p99     time.Duration // of the latest evaluation; 0: none yet
-	samples []int64
-	over    int // evaluations in a row above the target
-	under   int // evaluations in a row with room
+	latencySamples
+	rows  int // row limit
+	over  int // evaluations in a row above the target
+	under int // evaluations in a row with room
 
 	lowered  time.Duration // P99 when the limit was lowered last; 0: it was raised since
 	raised   bool          // since it was lowered last
@@ -42,18 +38,13 @@ func newDegrader(rows int, target time.Duration) *degrader {
 	return &degrader{most: rows, target: target, rows: rows, patience: degradeAfter}
 }
 
-// observe takes an inter-token latency.
-func (d *degrader) observe(latency time.Duration) { d.samples = append(d.samples, int64(latency)) }
-
 // adjust evaluates if there are enough samples. It returns -1 if it lowered the row limit, +1
 // if it raised it, else 0.
 func (d *degrader) adjust() int {
 	if len(d.samples) < degradeSamples {
 		return 0
 	}
-	slices.Sort(d.samples)
-	d.p99 = percentile(d.samples, 0.99)
-	d.samples = d.samples[:0]
+	d.evaluate()
 	switch {
 	case d.p99 > d.target:
 		d.over, d.under = d.over+1, 0

@@ -1,6 +1,9 @@
 package batcher
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // governor sets the row limit and the part of the prefill budget that is used: by the tuner if
 // it is on, else by the degrader.
@@ -14,6 +17,22 @@ func newGovernor(c Config) governor {
 		return governor{tuner: newTuner(*c.AutoTune, c.firstRows(), c.LatencyTarget)}
 	}
 	return governor{degrader: newDegrader(c.MaxRows, c.LatencyTarget)}
+}
+
+// latencySamples are the inter-token latencies that a governor goes by.
+type latencySamples struct {
+	samples []int64       // since the latest evaluation
+	p99     time.Duration // of the latest evaluation; 0: none yet
+}
+
+// observe takes an inter-token latency.
+func (l *latencySamples) observe(d time.Duration) { l.samples = append(l.samples, int64(d)) }
+
+// evaluate makes p99 that of the samples, at least one, and starts anew.
+func (l *latencySamples) evaluate() {
+	slices.Sort(l.samples)
+	l.p99 = percentile(l.samples, 0.99)
+	l.samples = l.samples[:0]
 }
 
 func (g *governor) observe(d time.Duration) {

@@ -75,6 +75,24 @@ type BatchFigures struct {
 	Sizes   map[int]uint64 // steps by number of rows
 }
 
+// Totals returns the number of steps and the sum of their rows.
+func (f BatchFigures) Totals() (steps, rows uint64) {
+	for size, n := range f.Sizes {
+		steps += n
+		rows += uint64(size) * n
+	}
+	return steps, rows
+}
+
+// MeanRows is the mean number of rows of a step; 0 if there was none.
+func (f BatchFigures) MeanRows() float64 {
+	steps, rows := f.Totals()
+	if steps == 0 {
+		return 0
+	}
+	return float64(rows) / float64(steps)
+}
+
 // Stats returns the current figures. It waits for nothing and makes no step wait.
 func (b *Batcher) Stats() Snapshot {
 	m := &b.metrics

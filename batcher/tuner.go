@@ -1,9 +1,6 @@
 package batcher
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 const (
 	// tunerSamples is the least number of inter-token latencies that an adjustment goes by.
@@ -21,21 +18,16 @@ type tuner struct {
 	cfg    AutoTune
 	target time.Duration
 
+	latencySamples
 	rows    int           // row limit
 	factor  float64       // part of the prefill budget beside decodes that is used
-	p99     time.Duration // of the latest samples; 0: none yet
 	average time.Duration // moving average of p99
-
-	steps   int
-	samples []int64
+	steps   int           // since the latest evaluation
 }
 
 func newTuner(cfg AutoTune, rows int, target time.Duration) *tuner {
 	return &tuner{cfg: cfg, target: target, rows: rows, factor: 1}
 }
-
-// observe takes an inter-token latency.
-func (t *tuner) observe(d time.Duration) { t.samples = append(t.samples, int64(d)) }
 
 // adjust is called after every step. It evaluates once there have been enough steps and samples,
 // and reports whether it changed something. waiting says that requests wait for a row.
@@ -44,9 +36,8 @@ func (t *tuner) adjust(waiting bool) (changed bool) {
 	if t.steps < t.cfg.Interval || len(t.samples) < tunerSamples {
 		return false
 	}
-	slices.Sort(t.samples)
-	t.p99 = percentile(t.samples, 0.99)
-	t.steps, t.samples = 0, t.samples[:0]
+	t.steps = 0
+	t.evaluate()
 	if t.average == 0 {
 		t.average = t.p99
 	}

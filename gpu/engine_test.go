@@ -133,6 +133,7 @@ func TestSmolLM2EqualsMLXLM(t *testing.T) {
 	engine := newEngine(t, gpu.Config{DenseWeights: "on"})
 	loadModel(t, engine, smolLM2)
 	const cases, steps = 3, 12 // the benchmark compares all of them
+	compared := 0
 	for i, c := range golden.Cases[:cases] {
 		got := tokens(generate(t, engine, c.PromptIDs, steps, 2048, batcher.SequenceOptions{}))
 		for j, want := range c.TokenIDs[:steps] {
@@ -143,8 +144,10 @@ func TestSmolLM2EqualsMLXLM(t *testing.T) {
 				t.Errorf("case %d: token %d is %d, want %d (margin %g)", i, j, got[j], want, c.Margins[j])
 				break
 			}
+			compared++
 		}
 	}
+	expectMostCompared(t, compared, cases*steps)
 }
 
 func TestModelInfoOfSmolLM2(t *testing.T) {
@@ -354,6 +357,23 @@ func TestCloseIsFinal(t *testing.T) {
 func TestUnknownDeviceIsRefused(t *testing.T) {
 	if _, err := gpu.New(gpu.Config{Device: "tpu"}); err == nil || !strings.Contains(err.Error(), "accepted: auto, cpu, gpu") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestHalfPrecisionWithScoresInFloat32: queries and keys are cast for the product, values are not.
+func TestHalfPrecisionWithScoresInFloat32(t *testing.T) {
+	m, dir := readTinyModels(t)["phi"], t.TempDir()
+	m.write(t, dir)
+	engine := newEngine(t, gpu.Config{})
+	request := batcher.LoadRequest{ModelID: modelID, Path: dir, DType: "float16"}
+	if _, err := engine.Load(context.Background(), request, nil); err != nil {
+		t.Fatal(err)
+	}
+	for label, run := range m.Runs {
+		got := generate(t, engine, run.Prompt, 1, m.PrefillTokens, batcher.SequenceOptions{})
+		if got[0].Token != run.Tokens[0] && run.Margins[0] > 0.1 {
+			t.Errorf("prompt %q: token %d, want %d (margin %g)", label, got[0].Token, run.Tokens[0], run.Margins[0])
+		}
 	}
 }
 

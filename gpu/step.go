@@ -149,7 +149,8 @@ func (st *step) build() error {
 	m := st.model
 	return mlx.Build(st.engine.runtime.Stream, func(scope *mlx.Scope) error {
 		pass := cache.NewPass(scope, m.caches, m.batch, st.chunks...)
-		newest := st.newest(scope)
+		inFlight := st.inFlight()
+		newest := st.newest(scope, inFlight)
 		tokens := newest
 		if len(st.tokens) > 0 {
 			tokens = scope.Int32s(st.tokens, len(st.tokens))
@@ -166,7 +167,7 @@ func (st *step) build() error {
 				hidden = scope.SliceAxis(hidden, 1, 0, n)
 			}
 			logits := scope.Reshape(m.Logits(scope, hidden), n, m.VocabSize())
-			if err := st.sampled.keep(scope, logits, newest, st.samplingRows()); err != nil {
+			if err := st.sampled.keep(scope, logits, newest, st.samplingRows(inFlight)); err != nil {
 				return err
 			}
 		}
@@ -175,31 +176,36 @@ func (st *step) build() error {
 	})
 }
 
-// newest returns the newest token of every decoding sequence, int32 [n]. Those that the step
-// before this one samples are not known to the host yet.
-func (st *step) newest(scope *mlx.Scope) mlx.Array {
+// inFlight returns the rows of the step before this one, if that is under way. What they sample is
+// not known to the host yet.
+func (st *step) inFlight() map[*sequence]int32 {
+	rows := map[*sequence]int32{}
+	if flight := st.model.flight; flight != nil {
+		for i, s := range flight.decoding {
+			rows[s] = int32(i)
+		}
+	}
+	return rows
+}
+
+// newest returns the newest token of every decoding sequence, int32 [n].
+func (st *step) newest(scope *mlx.Scope, inFlight map[*sequence]int32) mlx.Array {
 	if len(st.decoding) == 0 {
 		return mlx.Array{}
 	}
-	before := map[*sequence]int32{}
-	if flight := st.model.flight; flight != nil {
-		for i, s := range flight.decoding {
-			before[s] = int32(i)
-		}
-	}
 	var known, order []int32
-	inPlace := len(before) == len(st.decoding)
+	inPlace := len(inFlight) == len(st.decoding)
 	for i, s := range st.decoding {
-		at, lazy := before[s]
+		at, lazy := inFlight[s]
 		if !lazy {
-			at = int32(len(before) + len(known))
+			at = int32(len(inFlight) + len(known))
 			known = append(known, s.tokens[len(s.tokens)-1])
 		}
 		order = append(order, at)
 		inPlace = inPlace && at == int32(i)
 	}
 	switch {
-	case len(before) == 0:
+	case len(inFlight) == 0:
 		return scope.Int32s(known, len(known))
 	case inPlace:
 		return st.model.flight.sampled.tokens.Array()
@@ -212,12 +218,11 @@ func (st *step) newest(scope *mlx.Scope) mlx.Array {
 }
 
 // samplingRows says how each decoding sequence samples, and counts the draw.
-func (st *step) samplingRows() []sample.Row {
-	flight := st.model.flight
+func (st *step) samplingRows(inFlight map[*sequence]int32) []sample.Row {
 	rows := make([]sample.Row, len(st.decoding))
 	for i, s := range st.decoding {
 		history := s.tokens
-		if flight == nil || !slices.Contains(flight.decoding, s) {
+		if _, lazy := inFlight[s]; !lazy {
 			history = history[:len(history)-1] // the newest is known and not part of it
 		}
 		rows[i] = sample.Row{

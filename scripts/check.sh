@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What a change must pass before it is committed, in under a minute when warm: format, vet, linters,
+# What a change must pass before it is committed: format, vet, linters,
 # types and the unit tests that need neither MLX nor a model.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 . "$ROOT/scripts/stages.sh"

@@ -44,7 +44,10 @@ fetch_patchelf() {
 # copy_libraries DIR: MLX finds its parts by their places in its wheel, so those stay.
 copy_libraries() {
   mkdir -p "$1/mlx/lib"
-  find "$DEPS/mlx/mlx/lib/" -maxdepth 1 -type f \( -name '*.so*' -o -name '*.dylib' -o -name '*.metallib' \) -exec cp -L {} "$1/mlx/lib/" \;
+  local libraries
+  libraries=$(find "$DEPS/mlx/mlx/lib/" -maxdepth 1 -type f \( -name '*.so*' -o -name '*.dylib' -o -name '*.metallib' \))
+  [ -n "$libraries" ] || die "$DEPS/mlx/mlx/lib holds no libraries of MLX"
+  while read -r library; do cp -L "$library" "$1/mlx/lib/"; done <<<"$libraries"
   if [ -d "$DEPS/mlx/mlx_cpu.libs" ]; then cp -RL "$DEPS/mlx/mlx_cpu.libs" "$1/mlx_cpu.libs"; fi
   if [ "$OS" = Linux ]; then
     mkdir -p "$1/openblas"

@@ -9,6 +9,6 @@ need_deps
 go_env
 cd "$ROOT"
 MLX_PARITY=all go test -count=1 -timeout 30m ./gpu -run 'EqualMLXLM|EqualsMLXLM|EqualConverted|EqualsSingleRuns|EqualSingleRuns'
-go test -count=1 -timeout 10m ./gpu/sample ./text
+go test -count=1 -timeout 10m ./gpu/nn ./gpu/sample ./text
 go run ./internal/gen -check
 sed -n '/^|/p' docs/models.md

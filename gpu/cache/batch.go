@@ -285,7 +285,7 @@ func (g *group) writeLayer(s *mlx.Scope, b *buffers, layer, positions, slots int
 	whole := b.kv()
 	if !b.empty() && slots != g.slots {
 		kept := min(slots, g.slots)
-		whole = put(s, room(s, whole, slots, positions), get(s, whole, 0, kept, 0, positions), 0, 0)
+		whole = resized(s, whole, slots, positions, kept, positions)
 	}
 	for _, a := range arrivals {
 		part := &a.sequence.buffers[layer]

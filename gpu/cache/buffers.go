@@ -103,6 +103,11 @@ func get(s *mlx.Scope, a kv, row, rows, from, to int) kv {
 	})
 }
 
+// resized copies a's first keptRows and keptPositions into room for rows and positions.
+func resized(s *mlx.Scope, a kv, rows, positions, keptRows, keptPositions int) kv {
+	return put(s, room(s, a, rows, positions), get(s, a, 0, keptRows, 0, keptPositions), 0, 0)
+}
+
 // join concatenates along the positions.
 func join(s *mlx.Scope, a, b kv) kv {
 	return a.with(b, func(a, b mlx.Array) mlx.Array { return s.Concatenate(2, a, b) })

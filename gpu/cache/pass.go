@@ -12,6 +12,7 @@ type Pass struct {
 	chunks []Chunk
 
 	rows      int
+	segments  []Segment
 	positions mlx.Array // int32 [rows], if they differ
 	masks     map[maskKey]mlx.Mask
 	seen      map[seenKey]seenBy
@@ -42,14 +43,14 @@ type Chunk struct {
 // room for a token (see Batch.Arrange).
 func NewPass(s *mlx.Scope, spec Spec, batch *Batch, chunks ...Chunk) *Pass {
 	p := &Pass{scope: s, spec: spec, chunks: chunks, masks: map[maskKey]mlx.Mask{}, seen: map[seenKey]seenBy{}}
-	if batch == nil {
-		return p
+	if batch != nil {
+		for _, g := range batch.groups {
+			p.groups = append(p.groups, newStep(g, p.rows))
+			p.rows += len(g.rows)
+		}
+		p.positions = p.rowPositions()
 	}
-	for _, g := range batch.groups {
-		p.groups = append(p.groups, newStep(g, p.rows))
-		p.rows += len(g.rows)
-	}
-	p.positions = p.rowPositions()
+	p.segments = p.split()
 	return p
 }
 
@@ -112,7 +113,6 @@ func (p *Pass) rowPositions() mlx.Array {
 type Segment struct {
 	First, Tokens int  // its place in the pass's T tokens
 	Decode        bool // rows of one token each
-	Offset        int  // of a chunk: the position of its first token
 
 	pass  *Pass
 	step  *step
@@ -120,14 +120,16 @@ type Segment struct {
 }
 
 // Segments lists the parts in the order of their tokens.
-func (p *Pass) Segments() []Segment {
+func (p *Pass) Segments() []Segment { return p.segments }
+
+func (p *Pass) split() []Segment {
 	var out []Segment
 	for _, st := range p.groups {
 		out = append(out, Segment{First: st.first, Tokens: len(st.group.rows), Decode: true, pass: p, step: st})
 	}
 	first := p.rows
 	for _, c := range p.chunks {
-		out = append(out, Segment{First: first, Tokens: c.N, Offset: c.Sequence.length, pass: p, chunk: c})
+		out = append(out, Segment{First: first, Tokens: c.N, pass: p, chunk: c})
 		first += c.N
 	}
 	return out

@@ -63,7 +63,7 @@ func (q *Sequence) append(s *mlx.Scope, layer int, chunk kv, capacity int) kv {
 	case b.empty():
 		whole = room(s, chunk, 1, capacity)
 	case capacity > q.capacity:
-		whole = put(s, room(s, chunk, 1, capacity), get(s, whole, 0, 1, 0, q.length), 0, 0)
+		whole = resized(s, whole, 1, capacity, 1, q.length)
 	}
 	whole = put(s, whole, chunk, 0, q.length)
 	b.set(s, whole)
@@ -102,7 +102,7 @@ func (q *Sequence) settle(stream mlx.Stream) error {
 			case l.rolls():
 				whole = q.ring(s, whole, l.positions(capacity))
 			case capacity > q.capacity:
-				whole = put(s, room(s, whole, 1, capacity), get(s, whole, 0, 1, 0, q.length), 0, 0)
+				whole = resized(s, whole, 1, capacity, 1, q.length)
 			default:
 				continue
 			}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -123,7 +124,6 @@ type hfConfig struct {
 	RopeTheta         float64        `json:"rope_theta"`
 	RopeScaling       map[string]any `json:"rope_scaling,omitempty"`
 	TieWordEmbeddings bool           `json:"tie_word_embeddings"`
-	AttentionBias     bool           `json:"attention_bias"`
 }
 
 func (g *ggufFile) hfConfig() (*hfConfig, error) {
@@ -133,7 +133,8 @@ func (g *ggufFile) hfConfig() (*hfConfig, error) {
 	}
 	modelType, known := ggufArchitectures[arch]
 	if !known {
-		return nil, fault.New(fault.ModelLoad, "%s: unknown architecture %q in a GGUF file; accepted: llama", g.file.Name(), arch)
+		return nil, fault.New(fault.ModelLoad, "%s: unknown architecture %q in a GGUF file; accepted: %s", g.file.Name(), arch,
+			strings.Join(slices.Sorted(maps.Keys(ggufArchitectures)), ", "))
 	}
 	m := metadata{file: g.file, arch: arch}
 	c := &hfConfig{
@@ -167,7 +168,6 @@ func (g *ggufFile) hfConfig() (*hfConfig, error) {
 	}
 	_, untied := g.file.Tensor("output.weight")
 	c.TieWordEmbeddings = !untied
-	_, c.AttentionBias = g.file.Tensor("blk.0.attn_q.bias")
 	if embedding, ok := g.file.Tensor("token_embd.weight"); ok && len(embedding.Dims) == 2 {
 		c.VocabSize = int(embedding.Dims[1])
 	}

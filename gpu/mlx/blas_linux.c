@@ -42,14 +42,14 @@ const char* blas_load(void) {
   if (library == NULL) {
     return dlerror();
   }
-  openblas.sgemv = dlsym(library, "scipy_cblas_sgemv");
-  openblas.dgemm = dlsym(library, "scipy_cblas_dgemm");
-  openblas.cgemm = dlsym(library, "scipy_cblas_cgemm");
-  if (openblas.sgemv == NULL || openblas.dgemm == NULL || openblas.cgemm == NULL) {
+  // sgemm last: it says that all are there. dlerror tells of the latest call only.
+  if ((openblas.sgemv = dlsym(library, "scipy_cblas_sgemv")) == NULL ||
+      (openblas.dgemm = dlsym(library, "scipy_cblas_dgemm")) == NULL ||
+      (openblas.cgemm = dlsym(library, "scipy_cblas_cgemm")) == NULL ||
+      (openblas.sgemm = dlsym(library, "scipy_cblas_sgemm")) == NULL) {
     return dlerror();
   }
-  openblas.sgemm = dlsym(library, "scipy_cblas_sgemm");
-  return openblas.sgemm == NULL ? dlerror() : NULL;
+  return NULL;
 }
 
 // A piece is rows [first, first + count) of the result's columns.
@@ -256,8 +256,12 @@ static void gemv_piece(const void* product, blasint first, blasint count) {
 
 static void few_rows_piece(const void* product, blasint first, blasint count) {
   const struct product* p = product;
-  few_rows(
-      p->m, count, p->k, p->alpha, p->a, p->lda, columns_of_b(p, first), p->ldb, p->beta, p->c + first, p->ldc);
+  few_rows((struct few_rows_product){
+      .m = p->m, .n = count, .k = p->k,
+      .alpha = p->alpha, .beta = p->beta,
+      .a = p->a, .b = columns_of_b(p, first), .c = p->c + first,
+      .lda = p->lda, .ldb = p->ldb, .ldc = p->ldc,
+  });
 }
 
 #define EXPORTED __attribute__((visibility("default"), used))

@@ -4,7 +4,6 @@ package mlx
 import "C"
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -100,29 +99,6 @@ func bytesOf[T int32 | uint32 | float32](values []T) []byte {
 		return nil
 	}
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), len(values)*4)
-}
-
-// ItemInt32 evaluates a one-element int32 or uint32 array, waits and returns it.
-func ItemInt32(a Array) (int32, error) {
-	if a.IsNull() {
-		return 0, errors.New("mlx: item of a null array")
-	}
-	switch a.DType() {
-	case Int32:
-		var v C.int32_t
-		if rc := C.mlx_array_item_int32(&v, a.c()); rc != 0 {
-			return 0, newOpError("item", a)
-		}
-		return int32(v), nil
-	case Uint32:
-		var v C.uint32_t
-		if rc := C.mlx_array_item_uint32(&v, a.c()); rc != 0 {
-			return 0, newOpError("item", a)
-		}
-		return int32(v), nil
-	default:
-		return 0, fmt.Errorf("mlx: item of %s as an integer", a.describe())
-	}
 }
 
 // ReadFloat32s casts to float32, evaluates, waits and returns the elements in row-major order.

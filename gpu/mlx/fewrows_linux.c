@@ -13,14 +13,6 @@ bool few_rows_supported(void) {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
-struct operands {
-  int k;
-  float alpha, beta;
-  const float *a, *b;
-  float* c;
-  long lda, ldb, ldc;
-};
-
 INLINE float sum(__m256 v) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));
@@ -29,7 +21,7 @@ INLINE float sum(__m256 v) {
 
 // tile computes rows of a times columns of c: 4 by 3 sums, 3 parts of a and one of b fill the 16
 // registers, and 7 loads feed 12 multiply-adds.
-INLINE void tile(const struct operands* p, int row, int rows, int column, int columns, bool prefetch) {
+INLINE void tile(const struct few_rows_product* p, int row, int rows, int column, int columns, bool prefetch) {
   const float* a = p->a + row * p->lda;
   const float* b = p->b + column * p->ldb;
   __m256 sums[4][3];
@@ -67,12 +59,12 @@ INLINE void tile(const struct operands* p, int row, int rows, int column, int co
 }
 
 // tiles computes columns of c. Its last part fetches the part of b that comes next.
-INLINE void tiles(const struct operands* p, int m, int column, int columns) {
+INLINE void tiles(const struct few_rows_product* p, int column, int columns) {
   int row = 0;
-  for (; m - row > 4; row += 3) {
+  for (; p->m - row > 4; row += 3) {
     tile(p, row, 3, column, columns, false);
   }
-  switch (m - row) {
+  switch (p->m - row) {
     case 4: // 3 and 1 would leave registers idle
       tile(p, row, 2, column, columns, false);
       tile(p, row + 2, 2, column, columns, true);
@@ -89,25 +81,13 @@ INLINE void tiles(const struct operands* p, int m, int column, int columns) {
   }
 }
 
-KERNEL void few_rows(
-    int m,
-    int n,
-    int k,
-    float alpha,
-    const float* a,
-    long lda,
-    const float* b,
-    long ldb,
-    float beta,
-    float* c,
-    long ldc) {
-  struct operands p = {k, alpha, beta, a, b, c, lda, ldb, ldc};
+KERNEL void few_rows(struct few_rows_product p) {
   int column = 0;
-  for (; column + 4 <= n; column += 4) {
-    tiles(&p, m, column, 4);
+  for (; column + 4 <= p.n; column += 4) {
+    tiles(&p, column, 4);
   }
-  for (; column < n; column++) {
-    tiles(&p, m, column, 1);
+  for (; column < p.n; column++) {
+    tiles(&p, column, 1);
   }
 }
 
@@ -115,18 +95,8 @@ KERNEL void few_rows(
 
 bool few_rows_supported(void) { return false; }
 
-void few_rows(
-    int m,
-    int n,
-    int k,
-    float alpha,
-    const float* a,
-    long lda,
-    const float* b,
-    long ldb,
-    float beta,
-    float* c,
-    long ldc) {
+void few_rows(struct few_rows_product p) {
+  (void)p;
   abort(); // not supported
 }
 

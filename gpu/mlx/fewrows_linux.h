@@ -12,20 +12,17 @@ enum {
 // Whether this processor can run few_rows.
 bool few_rows_supported(void);
 
-// c = alpha * a @ bᵀ + beta * c for a [m, k], b [n, k], c [m, n], with rows lda, ldb and ldc
-// apart. With beta 0, c is not read. An element's sum is in the same order whatever m, n and its
-// place are: a row has the same result, bit for bit, alone and beside others.
-void few_rows(
-    int m,
-    int n,
-    int k,
-    float alpha,
-    const float* a,
-    long lda,
-    const float* b,
-    long ldb,
-    float beta,
-    float* c,
-    long ldc);
+// c = alpha * a @ bᵀ + beta * c for a [m, k], b [n, k], c [m, n], with rows lda, ldb and ldc apart.
+struct few_rows_product {
+  int m, n, k;
+  float alpha, beta; // with beta 0, c is not read
+  const float *a, *b;
+  float* c;
+  long lda, ldb, ldc;
+};
+
+// Computes a product. An element's sum is in the same order whatever m, n and its place are: a row
+// has the same result, bit for bit, alone and beside others.
+void few_rows(struct few_rows_product p);
 
 #endif

@@ -27,7 +27,7 @@ func (s *Scope) CausalSoftmax(scores Array, scale float32, window int) Array {
 	if s.err != nil {
 		return Array{}
 	}
-	return s.maskedSoftmax(scores, scale, true, window)
+	return s.causalSoftmax(scores, scale, window)
 }
 
 // AttendOne is attention of one query a row: q [B, heads, 1, d], k and v [B, kv_heads, S, d], d a

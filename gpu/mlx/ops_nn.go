@@ -30,15 +30,6 @@ func (s *Scope) Sqrt(a Array) Array {
 	return s.own("sqrt", C.mlx_sqrt(&out, a.c(), s.stream), out, a)
 }
 
-// Rsqrt returns 1 / sqrt(a) elementwise.
-func (s *Scope) Rsqrt(a Array) Array {
-	if s.err != nil {
-		return Array{}
-	}
-	var out C.mlx_array
-	return s.own("rsqrt", C.mlx_rsqrt(&out, a.c(), s.stream), out, a)
-}
-
 // Square returns a * a elementwise.
 func (s *Scope) Square(a Array) Array {
 	if s.err != nil {
@@ -55,15 +46,6 @@ func (s *Scope) Log(a Array) Array {
 	}
 	var out C.mlx_array
 	return s.own("log", C.mlx_log(&out, a.c(), s.stream), out, a)
-}
-
-// Log1P returns log(1 + a) elementwise.
-func (s *Scope) Log1P(a Array) Array {
-	if s.err != nil {
-		return Array{}
-	}
-	var out C.mlx_array
-	return s.own("log1p", C.mlx_log1p(&out, a.c(), s.stream), out, a)
 }
 
 // Floor returns the greatest integers not above a.

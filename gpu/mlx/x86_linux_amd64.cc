@@ -163,8 +163,7 @@ struct Softmax {
   int rows; // l
   int columns;
   float scale;
-  bool causal;
-  int window;
+  int window; // 0: none
 };
 
 AVX2 void softmax_rows(const void* job, int first, int count) {
@@ -172,8 +171,8 @@ AVX2 void softmax_rows(const void* job, int first, int count) {
   for (int row = first; row < first + count; row++) {
     const float* x = j.x + static_cast<size_t>(row) * j.columns;
     float* y = j.y + static_cast<size_t>(row) * j.columns;
-    int to = j.causal ? j.columns - j.rows + row % j.rows + 1 : j.columns;
-    int from = j.causal && j.window > 0 && to > j.window ? to - j.window : 0;
+    int to = j.columns - j.rows + row % j.rows + 1;
+    int from = j.window > 0 && to > j.window ? to - j.window : 0;
     for (int i = 0; i < from; i++) {
       y[i] = 0;
     }
@@ -327,8 +326,7 @@ class RowKernel : public Kernel {
 
 class SoftmaxKernel : public Kernel {
  public:
-  SoftmaxKernel(mx::Stream stream, float scale, bool causal, int window)
-      : Kernel(stream), scale_(scale), causal_(causal), window_(window) {}
+  SoftmaxKernel(mx::Stream stream, float scale, int window) : Kernel(stream), scale_(scale), window_(window) {}
 
   const char* name() const override { return "X86Softmax"; }
 
@@ -340,13 +338,12 @@ class SoftmaxKernel : public Kernel {
     } else {
       y.set_data(mx::allocator::malloc(y.nbytes()));
     }
-    Softmax job{x.data<float>(), y.data<float>(), x.shape(-2), x.shape(-1), scale_, causal_, window_};
+    Softmax job{x.data<float>(), y.data<float>(), x.shape(-2), x.shape(-1), scale_, window_};
     run(stream(), softmax_rows, job, rows_of(y), size_t{4} * job.columns);
   }
 
  private:
   float scale_;
-  bool causal_;
   int window_;
 };
 
@@ -457,14 +454,14 @@ int x86_rms_norm(mlx_array* res, mlx_array x_, mlx_array weight_, float eps, mlx
   });
 }
 
-int x86_softmax(mlx_array* res, mlx_array scores, float scale, bool causal, int window, mlx_stream s) {
+int x86_causal_softmax(mlx_array* res, mlx_array scores, float scale, int window, mlx_stream s) {
   return build(res, [&] {
     const auto& x = get(scores);
     check_float32(x, 2);
-    check(!causal || x.shape(-2) <= x.shape(-1), "there are more causal queries than keys");
+    check(x.shape(-2) <= x.shape(-1), "there are more causal queries than keys");
     check(window >= 0, "the window is negative");
     return mx::array(
-        x.shape(), mx::float32, std::make_shared<SoftmaxKernel>(get(s), scale, causal, window),
+        x.shape(), mx::float32, std::make_shared<SoftmaxKernel>(get(s), scale, window),
         {mx::contiguous(x, false, get(s))});
   });
 }

@@ -25,9 +25,9 @@ func (s *Scope) rmsNorm(x, weight Array, eps float32) Array {
 	return s.own("rms_norm", C.x86_rms_norm(&out, x.c(), weight.c(), C.float(eps), s.stream), out, x, weight)
 }
 
-func (s *Scope) maskedSoftmax(scores Array, scale float32, causal bool, window int) Array {
+func (s *Scope) causalSoftmax(scores Array, scale float32, window int) Array {
 	var out C.mlx_array
-	rc := C.x86_softmax(&out, scores.c(), C.float(scale), C.bool(causal), C.int(window), s.stream)
+	rc := C.x86_causal_softmax(&out, scores.c(), C.float(scale), C.int(window), s.stream)
 	return s.own("softmax", rc, out, scores)
 }
 

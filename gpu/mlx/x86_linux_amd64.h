@@ -23,9 +23,9 @@ int x86_gated_silu(mlx_array* res, mlx_array gate_up, mlx_stream s);
 // x / sqrt(mean(x²) + eps) * weight over the last axis; weight may be null.
 int x86_rms_norm(mlx_array* res, mlx_array x, mlx_array weight, float eps, mlx_stream s);
 
-// softmax(scale * scores) over the last axis of scores [..., l, s]. With causal, row i sees the
-// first s - l + i + 1 columns, and of those the last window (0: all).
-int x86_softmax(mlx_array* res, mlx_array scores, float scale, bool causal, int window, mlx_stream s);
+// softmax(scale * scores) over the last axis of scores [..., l, s], of which row i sees the first
+// s - l + i + 1 columns, and of those the last window (0: all).
+int x86_causal_softmax(mlx_array* res, mlx_array scores, float scale, int window, mlx_stream s);
 
 // Attention of one query a row: q [b, heads, 1, d], k and v [b, kv_heads, s, d] whose last axis is
 // dense, d a multiple of 8; row i sees the first counts[i] positions (int32 [b]; null: all). It

@@ -13,8 +13,8 @@ func (s *Scope) none() Array {
 	return Array{}
 }
 
-func (s *Scope) silu(Array) Array                              { return s.none() }
-func (s *Scope) gatedSiLU(Array) Array                         { return s.none() }
-func (s *Scope) rmsNorm(Array, Array, float32) Array           { return s.none() }
-func (s *Scope) maskedSoftmax(Array, float32, bool, int) Array { return s.none() }
-func (s *Scope) attendOne(_, _, _, _ Array, _ float32) Array   { return s.none() }
+func (s *Scope) silu(Array) Array                            { return s.none() }
+func (s *Scope) gatedSiLU(Array) Array                       { return s.none() }
+func (s *Scope) rmsNorm(Array, Array, float32) Array         { return s.none() }
+func (s *Scope) causalSoftmax(Array, float32, int) Array     { return s.none() }
+func (s *Scope) attendOne(_, _, _, _ Array, _ float32) Array { return s.none() }

@@ -60,7 +60,10 @@ func newCohere(b *nn.Builder) (Model, error) {
 	return c.cohere(b, 8e6, func(path string, _ int, rope *nn.RoPE) *nn.Attention {
 		a := c.attention(b, path, rope)
 		if c.NormalizeQK {
-			a.Prepare = nn.NormalizeHeads(c.headNorm(b, path+".self_attn.q_norm", c.Heads), c.headNorm(b, path+".self_attn.k_norm", c.KVHeads))
+			a.Prepare = nn.NormalizeHeads(
+				b.StackedHeadLayerNorm(path+".self_attn.q_norm", c.Heads, c.HeadDim, c.NormEps),
+				b.StackedHeadLayerNorm(path+".self_attn.k_norm", c.KVHeads, c.HeadDim, c.NormEps),
+			)
 		}
 		return a
 	})
@@ -101,19 +104,4 @@ func backToInput(c *nn.Context, x, y mlx.Array) mlx.Array {
 		return mlx.Array{}
 	}
 	return c.AsType(y, x.DType())
-}
-
-// headNorm is layer normalisation of heads, [T, heads, head_dim], with weights for each.
-type headNorm struct {
-	plain  nn.Norm
-	weight *mlx.Ref // [heads, head_dim]
-}
-
-func (c *cohereConfig) headNorm(b *nn.Builder, path string, heads int) *headNorm {
-	return &headNorm{plain: nn.PlainLayerNorm(c.NormEps), weight: b.Parameter(path+".weight", heads, c.HeadDim)}
-}
-
-// Forward normalises x.
-func (n *headNorm) Forward(s *mlx.Scope, x mlx.Array) mlx.Array {
-	return s.Multiply(n.weight.Array(), n.plain.Forward(s, x))
 }

@@ -116,15 +116,16 @@ type feedForward interface {
 
 // Forward implements block.
 func (l *preNorm) Forward(c *nn.Context, x mlx.Array, layer int) mlx.Array {
-	x = c.Add(x, l.scaled(c, l.attention.Forward(c, l.attentionNorm.Forward(c.Scope, x), layer)))
-	return c.Add(x, l.scaled(c, l.mlp.Forward(c.Scope, l.mlpNorm.Forward(c.Scope, x))))
+	x = addScaled(c, x, l.attention.Forward(c, l.attentionNorm.Forward(c.Scope, x), layer), l.residualScale)
+	return addScaled(c, x, l.mlp.Forward(c.Scope, l.mlpNorm.Forward(c.Scope, x)), l.residualScale)
 }
 
-func (l *preNorm) scaled(c *nn.Context, x mlx.Array) mlx.Array {
-	if l.residualScale == 0 || c.Err() != nil {
-		return x
+// addScaled is x + scale * y. A scale of 0 means 1.
+func addScaled(c *nn.Context, x, y mlx.Array, scale float64) mlx.Array {
+	if scale != 0 && c.Err() == nil {
+		y = c.Multiply(y, c.Scalar(scale, y.DType()))
 	}
-	return c.Multiply(x, c.Scalar(l.residualScale, x.DType()))
+	return c.Add(x, y)
 }
 
 // postNorm is a block that normalises what it adds: x + norm(attention(x)), then x + norm(mlp(x)).

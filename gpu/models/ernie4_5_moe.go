@@ -1,7 +1,6 @@
 package models
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 
@@ -13,28 +12,14 @@ import (
 // ernie45MoEConfig is ERNIE 4.5's with a mixture of experts in some layers.
 type ernie45MoEConfig struct {
 	llamaConfig
-	Experts       int        `json:"moe_num_experts"`
-	ChosenExperts int        `json:"moe_k"`
-	ExpertSize    int        `json:"moe_intermediate_size"` // 0: IntermediateSize
-	SharedExperts int        `json:"moe_num_shared_experts"`
-	FirstSparse   numberList `json:"moe_layer_start_index"`
-	LastSparse    numberList `json:"moe_layer_end_index"` // nil: the last layer
-	SparseStep    int        `json:"moe_layer_interval"`
-	Scoring       string     `json:"moe_gate_act"`
-}
-
-// numberList is a number, or a list of one for each modality.
-type numberList []int
-
-func (n *numberList) UnmarshalJSON(data []byte) error {
-	var one int
-	if json.Unmarshal(data, &one) != nil {
-		return json.Unmarshal(data, (*[]int)(n))
-	}
-	if string(data) != "null" {
-		*n = numberList{one}
-	}
-	return nil
+	Experts       int                  `json:"moe_num_experts"`
+	ChosenExperts int                  `json:"moe_k"`
+	ExpertSize    int                  `json:"moe_intermediate_size"` // 0: IntermediateSize
+	SharedExperts int                  `json:"moe_num_shared_experts"`
+	FirstSparse   nn.NumberOrList[int] `json:"moe_layer_start_index"` // a list: for each modality
+	LastSparse    nn.NumberOrList[int] `json:"moe_layer_end_index"`   // nil: the last layer
+	SparseStep    int                  `json:"moe_layer_interval"`
+	Scoring       string               `json:"moe_gate_act"`
 }
 
 func (c *ernie45MoEConfig) complete() error {
@@ -45,10 +30,10 @@ func (c *ernie45MoEConfig) complete() error {
 		c.ExpertSize = c.IntermediateSize
 	}
 	if len(c.FirstSparse) == 0 {
-		c.FirstSparse = numberList{0}
+		c.FirstSparse = nn.NumberOrList[int]{0}
 	}
 	if len(c.LastSparse) == 0 {
-		c.LastSparse = numberList{c.Layers - 1}
+		c.LastSparse = nn.NumberOrList[int]{c.Layers - 1}
 	}
 	if c.ExpertSize < 0 || c.SparseStep <= 0 {
 		return fault.New(fault.ModelLoad, "config.json: moe_intermediate_size is %d and moe_layer_interval %d, and both must be positive", c.ExpertSize, c.SparseStep)

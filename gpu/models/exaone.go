@@ -39,7 +39,7 @@ func newExaone(b *nn.Builder) (Model, error) {
 			attentionNorm: b.RMSNorm(path+".ln_1", c.HiddenSize, c.RMSNormEps),
 			attention:     b.AttentionOf(path+".attn.attention", []string{"q_proj", "k_proj", "v_proj"}, "out_proj", c.HiddenSize, c.Heads, c.KVHeads, c.HeadDim, rope),
 			mlpNorm:       b.RMSNorm(path+".ln_2", c.HiddenSize, c.RMSNormEps),
-			mlp:           b.GatedMLPOf(path+".mlp", []string{"c_fc_0", "c_fc_1"}, "c_proj", c.HiddenSize, c.IntermediateSize, b.SiLU()),
+			mlp:           b.SwiGLUOf(path+".mlp", []string{"c_fc_0", "c_fc_1"}, "c_proj", c.HiddenSize, c.IntermediateSize),
 		})
 	}
 	m.norm = b.RMSNorm("transformer.ln_f", c.HiddenSize, c.RMSNormEps)

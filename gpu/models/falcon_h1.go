@@ -67,11 +67,7 @@ func newFalconH1(b *nn.Builder) (Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := b.RoPEOptions(c.HeadDim)
-	if options.Theta == 0 {
-		options.Theta = 1e11
-	}
-	rope := b.RoPEOf(options)
+	rope := b.RoPEOr(c.HeadDim, 1e11)
 	tied := c.TieEmbeddings == nil || *c.TieEmbeddings
 	norm := b.RMSNorm("model.final_layernorm", c.HiddenSize, c.RMSNormEps)
 	m := c.decoder(b, tied, norm, func(path string, _ int) block {

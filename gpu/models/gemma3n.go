@@ -1,7 +1,6 @@
 package models
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 
@@ -13,39 +12,18 @@ import (
 // gemma3nConfig is the part of text_config that Gemma 3n reads.
 type gemma3nConfig struct {
 	gemma3Config
-	Intermediates sizes     `json:"intermediate_size"`
-	SharedLayers  int       `json:"num_kv_shared_layers"` // the last ones, which see the caches of others
-	LayerInput    int       `json:"hidden_size_per_layer_input"`
-	LayerVocab    int       `json:"vocab_size_per_layer_input"`
-	LogitCap      *float64  `json:"final_logit_softcapping"`
-	Sparsity      []float64 `json:"activation_sparsity_pattern"` // part of each MLP that does not act; nil: none
-	LaurelRank    int       `json:"laurel_rank"`
+	Intermediates nn.NumberOrList[int] `json:"intermediate_size"`    // of each layer, or of all
+	SharedLayers  int                  `json:"num_kv_shared_layers"` // the last ones, which see the caches of others
+	LayerInput    int                  `json:"hidden_size_per_layer_input"`
+	LayerVocab    int                  `json:"vocab_size_per_layer_input"`
+	LogitCap      *float64             `json:"final_logit_softcapping"`
+	Sparsity      []float64            `json:"activation_sparsity_pattern"` // part of each MLP that does not act; nil: none
+	LaurelRank    int                  `json:"laurel_rank"`
 
 	States       int      `json:"altup_num_inputs"`
 	ActiveState  int      `json:"altup_active_idx"`
 	CoefClip     *float64 `json:"altup_coef_clip"`
 	CorrectScale bool     `json:"altup_correct_scale"`
-}
-
-// sizes is a number for each layer, or one for all.
-type sizes []int
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (s *sizes) UnmarshalJSON(data []byte) error {
-	var one int
-	if json.Unmarshal(data, &one) == nil {
-		*s = sizes{one}
-		return nil
-	}
-	return json.Unmarshal(data, (*[]int)(s))
-}
-
-// of is the number of a layer.
-func (s sizes) of(layer int) int {
-	if len(s) == 1 {
-		return s[0]
-	}
-	return s[layer]
 }
 
 func (c *gemma3nConfig) complete() error {

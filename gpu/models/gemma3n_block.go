@@ -36,7 +36,7 @@ func (c *gemma3nConfig) block(b *nn.Builder, path string, layer int, rope *nn.Ro
 			norm:  norm("laurel.post_laurel_norm"),
 		},
 		mlpNorm:  norm("pre_feedforward_layernorm"),
-		mlp:      b.GatedMLP(path+".mlp", c.HiddenSize, c.Intermediates.of(layer), activation),
+		mlp:      b.GatedMLP(path+".mlp", c.HiddenSize, c.Intermediates[min(layer, len(c.Intermediates)-1)], activation),
 		afterMLP: norm("post_feedforward_layernorm"),
 		told:     c.toldTokens(b, path, inputs),
 	}

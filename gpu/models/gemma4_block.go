@@ -102,8 +102,7 @@ func (c *gemma4Config) experts(b *nn.Builder, path string) *nn.GatedExperts {
 		for _, name := range []string{"gate_up_proj", "down_proj"} {
 			b.Redescribe(path+"."+name, func(a load.Array) load.Array { a.Name += ".weight"; return a })
 		}
-		e = &nn.GatedExperts{Down: b.Experts(path+".down_proj", c.Experts, c.ExpertHidden, c.HiddenSize)}
-		e.Gate, e.Up = b.SplitExperts(path+".gate_up_proj", nn.Halves, c.Experts, c.HiddenSize, c.ExpertHidden)
+		e = b.SplitGatedExperts(path+".gate_up_proj", nn.Halves, path+".down_proj", c.Experts, c.HiddenSize, c.ExpertHidden)
 	} else {
 		e = b.GatedExperts(path+".switch_glu", c.Experts, c.HiddenSize, c.ExpertHidden)
 	}

@@ -46,7 +46,7 @@ func (c *glm4Config) read(b *nn.Builder) (*nn.RoPE, error) {
 }
 
 func (c *glm4Config) fusedMLP(b *nn.Builder, path string) feedForward {
-	return b.GatedMLPOf(path+".mlp", []string{"gate_up_proj"}, "down_proj", c.HiddenSize, c.IntermediateSize, b.SiLU())
+	return b.SwiGLUOf(path+".mlp", []string{"gate_up_proj"}, "down_proj", c.HiddenSize, c.IntermediateSize)
 }
 
 // newGLM4 is GLM 4 as published in 2025.

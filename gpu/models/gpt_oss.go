@@ -1,7 +1,6 @@
 package models
 
 import (
-	"cmp"
 	"slices"
 
 	"mlx-worker/gpu/load"
@@ -38,9 +37,7 @@ func newGPTOSS(b *nn.Builder) (Model, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	options := b.RoPEOptions(c.HeadDim)
-	options.Theta = cmp.Or(options.Theta, 150000)
-	rope := b.RoPEOf(options)
+	rope := b.RoPEOr(c.HeadDim, 150000)
 	return c.decoder(b, func(path string, _ int) block {
 		b.RequireBiases(path+".self_attn", "q_proj", "k_proj", "v_proj", "o_proj")
 		b.RequireBiases(path+".mlp", "router")
@@ -56,16 +53,15 @@ func newGPTOSS(b *nn.Builder) (Model, error) {
 func (c *gptOSSConfig) experts(b *nn.Builder, path string) *nn.GatedExperts {
 	publishedExperts(b, path+".gate_up_proj")
 	publishedExperts(b, path+".down_proj")
-	if !b.Has(path + ".gate_up_proj.weight") {
+	var e *nn.GatedExperts
+	if joined := path + ".gate_up_proj"; b.Has(joined + ".weight") {
+		b.RequireBiases(path, "gate_up_proj", "down_proj")
+		e = b.SplitGatedExperts(joined, nn.Interleaved, path+".down_proj", c.Experts, c.HiddenSize, c.IntermediateSize)
+	} else {
 		b.RequireBiases(path, "gate_proj", "up_proj", "down_proj")
-		e := b.GatedExperts(path, c.Experts, c.HiddenSize, c.IntermediateSize)
-		e.Activate = clampedSwiGLU
-		return e
+		e = b.GatedExperts(path, c.Experts, c.HiddenSize, c.IntermediateSize)
 	}
-	b.RequireBiases(path, "gate_up_proj", "down_proj")
-	e := &nn.GatedExperts{Activate: clampedSwiGLU}
-	e.Gate, e.Up = b.SplitExperts(path+".gate_up_proj", nn.Interleaved, c.Experts, c.HiddenSize, c.IntermediateSize)
-	e.Down = b.Experts(path+".down_proj", c.Experts, c.IntermediateSize, c.HiddenSize)
+	e.Activate = clampedSwiGLU
 	return e
 }
 

@@ -49,8 +49,5 @@ func (c *graniteMoEConfig) experts(b *nn.Builder, path string) *nn.GatedExperts 
 	if !b.Has(path + ".input_linear.weight") {
 		return b.GatedExperts(path+".switch_mlp", c.Experts, c.HiddenSize, c.IntermediateSize)
 	}
-	e := &nn.GatedExperts{Activate: nn.Gated(b.SiLU())}
-	e.Gate, e.Up = b.SplitExperts(path+".input_linear", nn.Halves, c.Experts, c.HiddenSize, c.IntermediateSize)
-	e.Down = b.Experts(path+".switch_mlp.down_proj", c.Experts, c.IntermediateSize, c.HiddenSize)
-	return e
+	return b.SplitGatedExperts(path+".input_linear", nn.Halves, path+".switch_mlp.down_proj", c.Experts, c.HiddenSize, c.IntermediateSize)
 }

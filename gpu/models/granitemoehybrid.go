@@ -109,10 +109,10 @@ func (c *graniteHybridConfig) mlp(b *nn.Builder, path string) feedForward {
 		return &nn.MoE{
 			Route:   nn.ChosenSoftmaxRouter(b.Linear(moe+".router.layer", c.HiddenSize, c.Experts), c.ChosenExperts, nn.TopK),
 			Experts: c.experts(b, moe),
-			Shared:  b.GatedMLPOf(shared, joined, "output_linear", c.HiddenSize, c.SharedSize, b.SiLU()),
+			Shared:  b.SwiGLUOf(shared, joined, "output_linear", c.HiddenSize, c.SharedSize),
 		}
 	case b.Has(shared + ".input_linear.weight"):
-		return b.GatedMLPOf(shared, joined, "output_linear", c.HiddenSize, c.IntermediateSize, b.SiLU())
+		return b.SwiGLUOf(shared, joined, "output_linear", c.HiddenSize, c.IntermediateSize)
 	}
 	return b.SwiGLU(path+".mlp", c.HiddenSize, c.IntermediateSize)
 }

@@ -22,15 +22,8 @@ type hybrid struct {
 
 // Forward implements block.
 func (l *hybrid) Forward(c *nn.Context, x mlx.Array, layer int) mlx.Array {
-	x = c.Add(x, l.scaled(c, l.mixer.Forward(c, l.mixerNorm.Forward(c.Scope, x), layer)))
-	return c.Add(x, l.scaled(c, l.mlp.Forward(c.Scope, l.mlpNorm.Forward(c.Scope, x))))
-}
-
-func (l *hybrid) scaled(c *nn.Context, x mlx.Array) mlx.Array {
-	if l.residualScale == 0 || c.Err() != nil {
-		return x
-	}
-	return c.Multiply(x, c.Scalar(l.residualScale, x.DType()))
+	x = addScaled(c, x, l.mixer.Forward(c, l.mixerNorm.Forward(c.Scope, x), layer), l.residualScale)
+	return addScaled(c, x, l.mlp.Forward(c.Scope, l.mlpNorm.Forward(c.Scope, x)), l.residualScale)
 }
 
 // mixerOnly is a block without a feed-forward part: x + mixer(norm(x)).

@@ -24,7 +24,7 @@ func newInternLM2(b *nn.Builder) (Model, error) {
 			attentionNorm: b.RMSNorm(path+".attention_norm", c.HiddenSize, c.RMSNormEps),
 			attention:     b.AttentionOf(path+".attention", []string{"wqkv"}, "wo", c.HiddenSize, c.Heads, c.KVHeads, c.HeadDim, rope),
 			mlpNorm:       b.RMSNorm(path+".ffn_norm", c.HiddenSize, c.RMSNormEps),
-			mlp:           b.GatedMLPOf(path+".feed_forward", []string{"w1", "w3"}, "w2", c.HiddenSize, c.IntermediateSize, b.SiLU()),
+			mlp:           b.SwiGLUOf(path+".feed_forward", []string{"w1", "w3"}, "w2", c.HiddenSize, c.IntermediateSize),
 		})
 	}
 	m.norm = b.RMSNorm("model.norm", c.HiddenSize, c.RMSNormEps)

@@ -99,7 +99,7 @@ func newLFM2(b *nn.Builder) (Model, error) {
 		return nil, err
 	}
 	return c.build(b, func(path string, _ int) feedForward {
-		return b.GatedMLPOf(path, []string{"w1", "w3"}, "w2", c.HiddenSize, c.IntermediateSize, b.SiLU())
+		return b.SwiGLUOf(path, []string{"w1", "w3"}, "w2", c.HiddenSize, c.IntermediateSize)
 	})
 }
 
@@ -153,9 +153,7 @@ func (c *lfm2Config) router(b *nn.Builder, path string) nn.Router {
 
 // build makes the model. mlp builds the feed-forward part of a layer.
 func (c *lfm2Config) build(b *nn.Builder, mlp func(path string, layer int) feedForward) (Model, error) {
-	options := b.RoPEOptions(c.HeadDim)
-	options.Theta = cmp.Or(options.Theta, 1e6)
-	rope := b.RoPEOf(options)
+	rope := b.RoPEOr(c.HeadDim, 1e6)
 	norm := b.RMSNorm("model.embedding_norm", c.HiddenSize, c.NormEps)
 	m := c.decoder(b, true, norm, func(path string, i int) block {
 		l := &hybrid{

@@ -1,7 +1,6 @@
 package models
 
 import (
-	"cmp"
 	"math"
 
 	"mlx-worker/gpu/nn"
@@ -28,9 +27,7 @@ func newMiniCPM(b *nn.Builder) (Model, error) {
 	if !b.Has("lm_head.weight") { // tied, whatever the configuration says
 		c.TieEmbeddings = nil
 	}
-	options := b.RoPEOptions(c.HeadDim)
-	options.Theta = cmp.Or(options.Theta, 1e6)
-	rope := b.RoPEOf(options)
+	rope := b.RoPEOr(c.HeadDim, 1e6)
 	m := c.decoder(b, func(path string, _ int) block {
 		l := c.layer(b, path, rope)
 		l.residualScale = c.ResidualDepth / math.Sqrt(float64(c.Layers))

@@ -1,8 +1,6 @@
 package models
 
 import (
-	"cmp"
-
 	"mlx-worker/gpu/nn"
 )
 
@@ -25,9 +23,7 @@ func newMixtral(b *nn.Builder) (Model, error) {
 	if err := checkExperts("num_local_experts", c.Experts, "num_experts_per_tok", c.ChosenExperts); err != nil {
 		return nil, err
 	}
-	options := b.RoPEOptions(c.HeadDim)
-	options.Theta = cmp.Or(options.Theta, 1e6)
-	rope := b.RoPEOf(options)
+	rope := b.RoPEOr(c.HeadDim, 1e6)
 	return c.decoder(b, func(path string, _ int) block {
 		return c.layerWith(b, path, rope, c.experts(b, path+".block_sparse_moe"))
 	}), b.Err()

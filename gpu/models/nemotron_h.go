@@ -173,11 +173,7 @@ func (c *nemotronHConfig) experts(b *nn.Builder, path string) feedForward {
 		if !b.Has(path + ".experts.0." + published + ".weight") {
 			return b.Experts(path+".switch_mlp."+converted, c.Experts, in, out)
 		}
-		paths := make([]string, c.Experts)
-		for i := range paths {
-			paths[i] = fmt.Sprintf("%s.experts.%d.%s", path, i, published)
-		}
-		return b.ExpertsOf(paths, in, out)
+		return b.SingleExperts(path+".experts", published, c.Experts, in, out)
 	}
 	router := &nn.CorrectedRouter{
 		Gate:       b.Linear(path+".gate", c.HiddenSize, c.Experts),

@@ -57,7 +57,7 @@ func newOlmo(b *nn.Builder) (Model, error) {
 			attentionNorm: norm,
 			attention:     b.AttentionOf(path, []string{"att_proj"}, "attn_out", c.Hidden, c.Heads, c.Heads, headDim, rope),
 			mlpNorm:       norm,
-			mlp:           b.GatedMLPOf(path, []string{"ff_proj"}, "ff_out", c.Hidden, c.GateUp/2, b.SiLU()),
+			mlp:           b.SwiGLUOf(path, []string{"ff_proj"}, "ff_out", c.Hidden, c.GateUp/2),
 		})
 	}
 	m.output(b, c.Tied, root+"ff_out", c.Hidden, c.Rows)

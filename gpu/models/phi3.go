@@ -34,7 +34,7 @@ func newPhi3(b *nn.Builder) (Model, error) {
 			attentionNorm: b.RMSNorm(path+".input_layernorm", c.HiddenSize, c.RMSNormEps),
 			attention:     b.AttentionOf(path+".self_attn", []string{"qkv_proj"}, "o_proj", c.HiddenSize, c.Heads, c.KVHeads, c.HeadDim, rope),
 			mlpNorm:       b.RMSNorm(path+".post_attention_layernorm", c.HiddenSize, c.RMSNormEps),
-			mlp:           b.GatedMLPOf(path+".mlp", []string{"gate_up_proj"}, "down_proj", c.HiddenSize, c.IntermediateSize, b.SiLU()),
+			mlp:           b.SwiGLUOf(path+".mlp", []string{"gate_up_proj"}, "down_proj", c.HiddenSize, c.IntermediateSize),
 		}
 	}), b.Err()
 }

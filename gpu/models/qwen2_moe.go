@@ -1,8 +1,6 @@
 package models
 
 import (
-	"cmp"
-
 	"mlx-worker/gpu/mlx"
 	"mlx-worker/gpu/nn"
 	"mlx-worker/internal/fault"
@@ -26,9 +24,7 @@ func newQwen2MoE(b *nn.Builder) (Model, error) {
 	if c.SharedSize <= 0 {
 		return nil, fault.New(fault.ModelLoad, "config.json: shared_expert_intermediate_size is %d, and must be positive", c.SharedSize)
 	}
-	options := b.RoPEOptions(c.HeadDim)
-	options.Theta = cmp.Or(options.Theta, 1e6)
-	rope := b.RoPEOf(options)
+	rope := b.RoPEOr(c.HeadDim, 1e6)
 	return c.decoder(b, func(path string, i int) block {
 		b.RequireBiases(path+".self_attn", "q_proj", "k_proj", "v_proj")
 		return c.layerWith(b, path, rope, c.mlp(b, path+".mlp", i))

@@ -187,10 +187,7 @@ func (c *qwen3NextConfig) experts(b *nn.Builder, path string) *nn.GatedExperts {
 	if !b.Has(joined + ".weight") {
 		return b.GatedExpertsNamed(names, c.Experts, c.HiddenSize, c.ExpertSize)
 	}
-	e := &nn.GatedExperts{Activate: nn.Gated(b.SiLU())}
-	e.Gate, e.Up = b.SplitExperts(joined, nn.Halves, c.Experts, c.HiddenSize, c.ExpertSize)
-	e.Down = b.Experts(names.Stacked+".down_proj", c.Experts, c.ExpertSize, c.HiddenSize)
-	return e
+	return b.SplitGatedExperts(joined, nn.Halves, names.Stacked+".down_proj", c.Experts, c.HiddenSize, c.ExpertSize)
 }
 
 // gatedAttention is attention whose queries come with a gate for the output of their head.

@@ -21,9 +21,7 @@ func newStarCoder2(b *nn.Builder) (Model, error) {
 	if err := cmp.Or(c.complete(), positive("norm_epsilon", c.NormEps)); err != nil {
 		return nil, err
 	}
-	options := b.RoPEOptions(c.HeadDim)
-	options.Theta = cmp.Or(options.Theta, 1e5)
-	rope := b.RoPEOf(options)
+	rope := b.RoPEOr(c.HeadDim, 1e5)
 	norm := func(path string) nn.Norm { return b.LayerNorm(path, c.HiddenSize, c.NormEps) }
 	tied := c.TieEmbeddings == nil || *c.TieEmbeddings
 	return c.decoder(b, tied, norm("model.norm"), func(path string, _ int) block {

@@ -185,9 +185,7 @@ func (b *Builder) Vector(name string, size int) *mlx.Ref {
 }
 
 // Parameter takes an array that is not a projection, in the policy's dtype.
-func (b *Builder) Parameter(name string, shape ...int) *mlx.Ref { return b.parameter(name, shape...) }
-
-func (b *Builder) parameter(name string, shape ...int) *mlx.Ref {
+func (b *Builder) Parameter(name string, shape ...int) *mlx.Ref {
 	array := b.take(name, shape...)
 	if array == nil {
 		return nil
@@ -222,13 +220,24 @@ type projection struct {
 	bias                   *load.Array     // or nil
 }
 
-func (b *Builder) projection(path string, in, out int) (p projection) {
-	p.weight, p.scales, p.biases, p.format = b.matrix(path, in, out)
+// projection takes the arrays of the projection at path, or of experts of them, whose arrays have
+// an axis before the others.
+func (b *Builder) projection(path string, in, out int, experts ...int) (p projection) {
+	p.weight, p.scales, p.biases, p.format = b.matrix(path, in, out, experts...)
 	if b.Has(path + ".bias") {
-		p.bias = b.take(path+".bias", out)
-		b.parameters += int64(out)
+		if p.bias = b.take(path+".bias", append(slices.Clone(experts), out)...); p.bias != nil {
+			b.parameters += int64(p.bias.Size() / p.bias.DType.Size())
+		}
 	}
 	return p
+}
+
+// weightDType is what the policy has a projection's weight cast to: nil if it is quantised.
+func (b *Builder) weightDType(p projection) *mlx.DType {
+	if p.format != nil {
+		return nil
+	}
+	return b.policy.DType
 }
 
 func (p projection) sameFormat(q projection) bool {

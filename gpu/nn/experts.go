@@ -1,8 +1,6 @@
 package nn
 
 import (
-	"fmt"
-
 	"mlx-worker/gpu/load"
 	"mlx-worker/gpu/mlx"
 )
@@ -18,21 +16,13 @@ type ExpertNames struct {
 
 // GatedExpertsNamed builds experts with SwiGLU from what the checkpoint holds.
 func (b *Builder) GatedExpertsNamed(names ExpertNames, experts, hidden, intermediate int) *GatedExperts {
-	single := func(i int, name string) string { return fmt.Sprintf("%s.%d.%s", names.Single, i, name) }
-	if b.Has(names.Stacked+".gate_proj.weight") || !b.Has(single(0, names.Gate)+".weight") {
+	if b.Has(names.Stacked+".gate_proj.weight") || !b.Has(names.Single+".0."+names.Gate+".weight") {
 		return b.GatedExperts(names.Stacked, experts, hidden, intermediate)
 	}
-	all := func(name string, in, out int) ExpertLinear {
-		paths := make([]string, experts)
-		for i := range paths {
-			paths[i] = single(i, name)
-		}
-		return b.ExpertsOf(paths, in, out)
-	}
 	return &GatedExperts{
-		Gate:     all(names.Gate, hidden, intermediate),
-		Up:       all(names.Up, hidden, intermediate),
-		Down:     all(names.Down, intermediate, hidden),
+		Gate:     b.SingleExperts(names.Single, names.Gate, experts, hidden, intermediate),
+		Up:       b.SingleExperts(names.Single, names.Up, experts, hidden, intermediate),
+		Down:     b.SingleExperts(names.Single, names.Down, experts, intermediate, hidden),
 		Activate: Gated(b.SiLU()),
 	}
 }
@@ -56,15 +46,10 @@ const (
 	Interleaved                    // by turns
 )
 
-// SplitExperts builds two stacked projections of out outputs each that the checkpoint holds as
+// splitExperts builds two stacked projections of out outputs each that the checkpoint holds as
 // one at path, [experts, 2 * out, in].
-func (b *Builder) SplitExperts(path string, split ExpertSplit, experts, in, out int) (first, second ExpertLinear) {
-	p := projection{}
-	p.weight, p.scales, p.biases, p.format = b.matrix(path, in, 2*out, experts)
-	if b.Has(path + ".bias") {
-		p.bias = b.take(path+".bias", experts, 2*out)
-		b.parameters += int64(experts) * 2 * int64(out)
-	}
+func (b *Builder) splitExperts(path string, split ExpertSplit, experts, in, out int) (first, second ExpertLinear) {
+	p := b.projection(path, in, 2*out, experts)
 	if b.Err() != nil {
 		return nil, nil
 	}
@@ -80,11 +65,7 @@ func (b *Builder) SplitExperts(path string, split ExpertSplit, experts, in, out 
 		*to(&parts[0]) = b.upload.derive(true, take(0))
 		*to(&parts[1]) = b.upload.replace([]*mlx.Ref{whole}, take(1))
 	}
-	weightDType := b.policy.DType
-	if p.format != nil {
-		weightDType = nil
-	}
-	divide(weightDType, p.weight, func(e *expertArrays) **mlx.Ref { return &e.weight })
+	divide(b.weightDType(p), p.weight, func(e *expertArrays) **mlx.Ref { return &e.weight })
 	divide(b.policy.DType, p.scales, func(e *expertArrays) **mlx.Ref { return &e.scales })
 	divide(b.policy.DType, p.biases, func(e *expertArrays) **mlx.Ref { return &e.biases })
 	divide(b.policy.DType, p.bias, func(e *expertArrays) **mlx.Ref { return &e.bias })

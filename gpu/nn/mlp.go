@@ -70,15 +70,17 @@ type GatedMLP struct {
 
 // GatedMLP builds gate_proj, up_proj and down_proj below path.
 func (b *Builder) GatedMLP(path string, hidden, intermediate int, activation Activation) *GatedMLP {
-	return b.GatedMLPOf(path, []string{"gate_proj", "up_proj"}, "down_proj", hidden, intermediate, activation)
+	return b.gatedMLP(path, usualGateUp, usualDown, hidden, intermediate, activation)
 }
 
 // SwiGLU is GatedMLP with SiLU.
 func (b *Builder) SwiGLU(path string, hidden, intermediate int) *GatedMLP {
-	m := b.GatedMLP(path, hidden, intermediate, b.SiLU())
-	m.swiGLU = true
-	return m
+	return b.SwiGLUOf(path, usualGateUp, usualDown, hidden, intermediate)
 }
+
+var usualGateUp = []string{"gate_proj", "up_proj"}
+
+const usualDown = "down_proj"
 
 // Forward applies the layer to x, [..., hidden].
 func (m *GatedMLP) Forward(s *mlx.Scope, x mlx.Array) mlx.Array {

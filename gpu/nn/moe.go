@@ -1,6 +1,8 @@
 package nn
 
 import (
+	"fmt"
+
 	"mlx-worker/gpu/load"
 	"mlx-worker/gpu/mlx"
 )
@@ -39,23 +41,19 @@ func addExpertBias(s *mlx.Scope, y mlx.Array, bias *mlx.Ref, indices mlx.Array) 
 
 // Experts builds the stacked projections at path, [experts, out, in].
 func (b *Builder) Experts(path string, experts, in, out int) ExpertLinear {
-	p := projection{}
-	p.weight, p.scales, p.biases, p.format = b.matrix(path, in, out, experts)
-	if b.Has(path + ".bias") {
-		p.bias = b.take(path+".bias", experts, out)
-		b.parameters += int64(experts) * int64(out)
-	}
+	p := b.projection(path, in, out, experts)
 	if b.Err() != nil {
 		return nil
 	}
 	return b.experts([]projection{p}, nil)
 }
 
-// ExpertsOf builds projections that the checkpoint holds expert by expert, [out, in] each.
-func (b *Builder) ExpertsOf(paths []string, in, out int) ExpertLinear {
+// SingleExperts builds the projections that the checkpoint holds expert by expert, at path.0.name,
+// path.1.name and so on, [out, in] each.
+func (b *Builder) SingleExperts(path, name string, experts, in, out int) ExpertLinear {
 	var parts []projection
-	for _, path := range paths {
-		parts = append(parts, b.projection(path, in, out))
+	for i := range experts {
+		parts = append(parts, b.projection(fmt.Sprintf("%s.%d.%s", path, i, name), in, out))
 	}
 	if b.Err() != nil {
 		return nil
@@ -65,7 +63,7 @@ func (b *Builder) ExpertsOf(paths []string, in, out int) ExpertLinear {
 			return mlx.Array{}
 		}
 		shape := joined.Shape() // the experts' matrices or vectors, one after the other
-		return s.Reshape(joined, append([]int{len(paths), shape[0] / len(paths)}, shape[1:]...)...)
+		return s.Reshape(joined, append([]int{experts, shape[0] / experts}, shape[1:]...)...)
 	})
 }
 
@@ -88,12 +86,8 @@ func (b *Builder) experts(parts []projection, stack func(s *mlx.Scope, joined ml
 		}
 		return b.upload.replace([]*mlx.Ref{joined}, func(s *mlx.Scope) mlx.Array { return stack(s, joined.Array()) })
 	}
-	weightDType := b.policy.DType
-	if parts[0].format != nil {
-		weightDType = nil
-	}
 	return b.expertLayer(expertArrays{
-		weight: settle(weightDType, func(p projection) *load.Array { return p.weight }),
+		weight: settle(b.weightDType(parts[0]), func(p projection) *load.Array { return p.weight }),
 		scales: settle(b.policy.DType, func(p projection) *load.Array { return p.scales }),
 		biases: settle(b.policy.DType, func(p projection) *load.Array { return p.biases }),
 		bias:   settle(b.policy.DType, func(p projection) *load.Array { return p.bias }),
@@ -120,6 +114,15 @@ func (b *Builder) GatedExperts(path string, experts, hidden, intermediate int) *
 		Down:     b.Experts(path+".down_proj", experts, intermediate, hidden),
 		Activate: Gated(b.SiLU()),
 	}
+}
+
+// SplitGatedExperts is GatedExperts whose gate's and up projection's outputs are those of one
+// projection, at gateUp.
+func (b *Builder) SplitGatedExperts(gateUp string, split ExpertSplit, down string, experts, hidden, intermediate int) *GatedExperts {
+	e := &GatedExperts{Activate: Gated(b.SiLU())}
+	e.Gate, e.Up = b.splitExperts(gateUp, split, experts, hidden, intermediate)
+	e.Down = b.Experts(down, experts, intermediate, hidden)
+	return e
 }
 
 // sortedExpertsFrom is the number of choices from which tokens are sorted by expert, so that a

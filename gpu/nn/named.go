@@ -15,9 +15,15 @@ func (b *Builder) AttentionOf(path string, qkv []string, out string, hidden, hea
 	}
 }
 
-// GatedMLPOf is GatedMLP of projections with other names below path: gateUp are the gate's and
-// the up projection's, or one whose outputs are both, in this order.
-func (b *Builder) GatedMLPOf(path string, gateUp []string, down string, hidden, intermediate int, activation Activation) *GatedMLP {
+// SwiGLUOf is SwiGLU of projections with other names below path: gateUp are the gate's and the up
+// projection's, or one whose outputs are both, in this order.
+func (b *Builder) SwiGLUOf(path string, gateUp []string, down string, hidden, intermediate int) *GatedMLP {
+	m := b.gatedMLP(path, gateUp, down, hidden, intermediate, b.SiLU())
+	m.swiGLU = true
+	return m
+}
+
+func (b *Builder) gatedMLP(path string, gateUp []string, down string, hidden, intermediate int, activation Activation) *GatedMLP {
 	return &GatedMLP{
 		GateUp:       b.below(path, gateUp, hidden, intermediate, intermediate),
 		Down:         b.Linear(path+"."+down, intermediate, hidden),

@@ -15,12 +15,12 @@ type RMSNorm struct {
 
 // RMSNorm builds the normalisation at path, over size elements.
 func (b *Builder) RMSNorm(path string, size int, eps float32) *RMSNorm {
-	return &RMSNorm{weight: b.parameter(path+".weight", size), eps: eps}
+	return &RMSNorm{weight: b.Parameter(path+".weight", size), eps: eps}
 }
 
 // OffsetRMSNorm is RMSNorm whose stored weight is the difference to 1, as in Gemma.
 func (b *Builder) OffsetRMSNorm(path string, size int, eps float32) *RMSNorm {
-	stored := b.parameter(path+".weight", size)
+	stored := b.Parameter(path+".weight", size)
 	if b.Err() != nil {
 		return nil
 	}
@@ -47,9 +47,9 @@ type LayerNorm struct {
 // LayerNorm builds the normalisation at path, over size elements, with a bias where the checkpoint
 // has one.
 func (b *Builder) LayerNorm(path string, size int, eps float32) *LayerNorm {
-	n := &LayerNorm{weight: b.parameter(path+".weight", size), eps: eps}
+	n := &LayerNorm{weight: b.Parameter(path+".weight", size), eps: eps}
 	if b.Has(path + ".bias") {
-		n.bias = b.parameter(path+".bias", size)
+		n.bias = b.Parameter(path+".bias", size)
 	}
 	return n
 }

@@ -4,8 +4,8 @@ import "mlx-worker/gpu/mlx"
 
 // OffsetLayerNorm is LayerNorm whose stored weight is the difference to 1, as in Nemotron.
 func (b *Builder) OffsetLayerNorm(path string, size int, eps float32) *LayerNorm {
-	n := &LayerNorm{eps: eps, bias: b.parameter(path+".bias", size)}
-	stored := b.parameter(path+".weight", size)
+	n := &LayerNorm{eps: eps, bias: b.Parameter(path+".bias", size)}
+	stored := b.Parameter(path+".weight", size)
 	if b.Err() == nil {
 		n.weight = b.upload.replace([]*mlx.Ref{stored}, func(s *mlx.Scope) mlx.Array {
 			return s.Add(stored.Array(), s.Scalar(1, stored.Array().DType()))
@@ -27,7 +27,7 @@ type HeadLayerNorm struct {
 func (b *Builder) HeadLayerNorm(paths []string, dim int, eps float32) *HeadLayerNorm {
 	var weights []*mlx.Ref
 	for _, path := range paths {
-		weights = append(weights, b.parameter(path+".weight", dim))
+		weights = append(weights, b.Parameter(path+".weight", dim))
 	}
 	n := &HeadLayerNorm{plain: PlainLayerNorm(eps)}
 	if b.Err() == nil {
@@ -40,6 +40,11 @@ func (b *Builder) HeadLayerNorm(paths []string, dim int, eps float32) *HeadLayer
 		})
 	}
 	return n
+}
+
+// StackedHeadLayerNorm is HeadLayerNorm of so many heads, whose weights are one array.
+func (b *Builder) StackedHeadLayerNorm(path string, heads, dim int, eps float32) *HeadLayerNorm {
+	return &HeadLayerNorm{plain: PlainLayerNorm(eps), weight: b.Parameter(path+".weight", heads, dim)}
 }
 
 // Forward normalises x.

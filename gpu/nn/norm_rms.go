@@ -4,7 +4,7 @@ import "mlx-worker/gpu/mlx"
 
 // ScaledRMSNorm is RMSNorm whose weight is factor times the array called name, of size elements.
 func (b *Builder) ScaledRMSNorm(name string, size int, factor float64, eps float32) *RMSNorm {
-	stored := b.parameter(name, size)
+	stored := b.Parameter(name, size)
 	if b.Err() != nil {
 		return nil
 	}

@@ -39,8 +39,8 @@ type RoPEScaling struct {
 	MScale       *float64 `json:"mscale"`
 	MScaleAllDim float64  `json:"mscale_all_dim"`
 
-	LongFactor factors `json:"long_factor"` // longrope
-	LongMScale float64 `json:"long_mscale"` // 0: by the lengths
+	LongFactor NumberOrList[float64] `json:"long_factor"` // longrope: of each pair of dimensions, or of all
+	LongMScale float64               `json:"long_mscale"` // 0: by the lengths
 
 	PartialRotaryFactor *float64 `json:"partial_rotary_factor"` // proportional
 
@@ -60,16 +60,17 @@ func (c *RoPEScaling) Kind() string {
 	return "default"
 }
 
-// factors is a number for each pair of dimensions, or one for all.
-type factors []float64
+// NumberOrList is a list, or what config.json writes as one number. null is nil.
+type NumberOrList[T int | float64] []T
 
-func (f *factors) UnmarshalJSON(data []byte) error {
-	var one float64
-	if json.Unmarshal(data, &one) == nil {
-		*f = factors{one}
+// UnmarshalJSON implements json.Unmarshaler.
+func (l *NumberOrList[T]) UnmarshalJSON(data []byte) error {
+	var one *T
+	if json.Unmarshal(data, &one) == nil && one != nil {
+		*l = NumberOrList[T]{*one}
 		return nil
 	}
-	return json.Unmarshal(data, (*[]float64)(f))
+	return json.Unmarshal(data, (*[]T)(l))
 }
 
 // RoPEOptions describe a rotary embedding.
@@ -156,7 +157,14 @@ func (r *RoPE) scaled(s *mlx.Scope, x mlx.Array) mlx.Array {
 const defaultTheta = 10000
 
 // RoPE builds the rotary embedding that the configuration describes, over dims dimensions.
-func (b *Builder) RoPE(dims int) *RoPE { return b.RoPEOf(b.RoPEOptions(dims)) }
+func (b *Builder) RoPE(dims int) *RoPE { return b.RoPEOr(dims, defaultTheta) }
+
+// RoPEOr is RoPE where theta is what it means that the configuration does not say the base.
+func (b *Builder) RoPEOr(dims int, theta float64) *RoPE {
+	options := b.RoPEOptions(dims)
+	options.Theta = cmp.Or(options.Theta, theta)
+	return b.RoPEOf(options)
+}
 
 // RoPEOptions reads what the configuration says of rotary embeddings. Theta is 0 if it does not
 // say it.

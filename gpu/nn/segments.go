@@ -152,7 +152,8 @@ func (c *Context) compare(q, k, v mlx.Array, scores Scores, mask mlx.Mask) mlx.A
 
 // kernelsFit reports whether mlx.Scope.AttendOne takes the arrays.
 func kernelsFit(q, k, v mlx.Array) bool {
-	return q.DType() == mlx.Float32 && k.DType() == mlx.Float32 && q.Dim(3)%8 == 0 && q.Dim(3) == v.Dim(3)
+	return q.DType() == mlx.Float32 && k.DType() == mlx.Float32 && v.DType() == mlx.Float32 &&
+		q.Dim(3)%8 == 0 && q.Dim(3) == v.Dim(3)
 }
 
 // cpuAttention is causal attention by two products and a softmax between them.

@@ -113,16 +113,14 @@ func stepRows(name, help string) family {
 		for _, bound := range stepRowBounds {
 			buckets[float64(bound)] = 0
 		}
-		steps, rows := uint64(0), uint64(0)
 		for size, n := range now.Batch.Sizes {
-			steps += n
-			rows += uint64(size) * n
 			for _, bound := range stepRowBounds {
 				if size <= bound {
 					buckets[float64(bound)] += n
 				}
 			}
 		}
+		steps, rows := now.Batch.Totals()
 		emit(prometheus.MustNewConstHistogram(desc, steps, float64(rows), buckets))
 	}}
 }

@@ -1,6 +1,8 @@
 package exporter
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -139,19 +141,12 @@ func newThroughputStats(rates []batcher.Throughput) throughputStats {
 }
 
 func newBatchStats(b batcher.BatchFigures) batchStats {
-	stats := batchStats{Current: b.Rows, Distribution: map[string]uint64{}}
-	steps, rows := uint64(0), uint64(0)
+	stats := batchStats{Current: b.Rows, Mean: b.MeanRows(), Distribution: map[string]uint64{}}
 	for size, n := range b.Sizes {
-		if steps == 0 {
-			stats.Min = size
-		}
-		stats.Min, stats.Max = min(stats.Min, size), max(stats.Max, size)
-		steps += n
-		rows += uint64(size) * n
 		stats.Distribution[strconv.Itoa(size)] = n
 	}
-	if steps > 0 {
-		stats.Mean = float64(rows) / float64(steps)
+	if sizes := slices.Sorted(maps.Keys(b.Sizes)); len(sizes) > 0 {
+		stats.Min, stats.Max = sizes[0], sizes[len(sizes)-1]
 	}
 	return stats
 }

@@ -207,8 +207,11 @@ type parityCase struct {
 
 func readCases(dir string) ([]parityCase, error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.json"))
-	if err != nil || len(paths) == 0 {
-		return nil, fmt.Errorf("%s has %d cases: %w", dir, len(paths), err)
+	if err != nil {
+		return nil, fmt.Errorf("list the cases of %s: %w", dir, err)
+	}
+	if len(paths) == 0 {
+		return nil, fmt.Errorf("%s has no cases", dir)
 	}
 	var cases []parityCase
 	for _, path := range paths {
