@@ -16,6 +16,9 @@ export interface ReadPosition {
 /** Before the first chunk. */
 export const LOG_START: ReadPosition = { index: 0, chunks: 0, textLength: 0, tokens: 0, logprobs: 0 };
 
+/** A chunk before it is read: its index is the reader's. */
+type LoggedChunk = Omit<GenerateChunk, "index">;
+
 /** All that a generation produced. */
 export interface LoggedOutput {
   readonly text: string;
@@ -30,7 +33,7 @@ export interface LoggedOutput {
  * for each step. A reader that falls behind gets what was joined as one chunk; nothing is lost.
  */
 export class ChunkLog {
-  #recent: GenerateChunk[] = [];
+  #recent: LoggedChunk[] = [];
   /** Chunks that were joined: those before the recent ones. */
   #joined = 0;
   #text = "";
@@ -38,8 +41,8 @@ export class ChunkLog {
   readonly #logprobs: TokenLogprob[] = [];
   #hasLogprobs = false;
 
-  /** Appends a chunk; its index is not used. */
-  add(chunk: GenerateChunk): void {
+  /** Appends a chunk. */
+  add(chunk: LoggedChunk): void {
     this.#hasLogprobs ||= chunk.logprobs !== undefined;
     this.#recent.push(chunk);
     if (this.#recent.length <= MOST_SEPARATE_CHUNKS) return;
@@ -92,7 +95,7 @@ export class ChunkLog {
     this.#logprobs.length = 0;
   }
 
-  #join({ text, tokenIds, logprobs }: GenerateChunk): void {
+  #join({ text, tokenIds, logprobs }: LoggedChunk): void {
     this.#joined += 1;
     this.#text += text;
     for (const id of tokenIds) this.#tokenIds.push(id);

@@ -4,7 +4,7 @@ import { isWireObject, type WireObject } from "./wire.js";
 import { invalidParam } from "./wire-errors.js";
 
 /** Bytes of the big-endian length in front of every frame's body. */
-export const FRAME_HEADER_BYTES = 4;
+const FRAME_HEADER_BYTES = 4;
 
 /** Above this size the encoder's scratch buffer is given back after use. */
 const KEPT_SCRATCH_BYTES = 1024 * 1024;

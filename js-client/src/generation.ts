@@ -2,7 +2,7 @@ import { camelKeys } from "./casing.js";
 import { ChunkLog, LOG_START } from "./chunk-log.js";
 import { CancelledError, GenerationError, type MlxWorkerError, ProtocolError } from "./errors.js";
 import { readParams } from "./params.js";
-import { readableBytes, readableChunks } from "./readable.js";
+import { readableBytes, readableOf } from "./readable.js";
 import type { StreamSink } from "./stream-table.js";
 import type {
   FinishReason,
@@ -22,8 +22,6 @@ export class GenerationStream implements Generation, StreamSink {
   readonly [Symbol.toStringTag] = "Generation";
   /** The error that the worker reported as the stream's event, as opposed to a call that failed. */
   streamError: MlxWorkerError | undefined;
-  /** The worker's figures, once they have come. */
-  stats: WireStats | undefined;
 
   readonly #promise: Promise<GenerateResult>;
   readonly #resolve: (result: GenerateResult) => void;
@@ -34,6 +32,8 @@ export class GenerationStream implements Generation, StreamSink {
   #state: "running" | "ended" | "failed" | "aborted" = "running";
   #cancelRequested = false;
   #error: unknown;
+  /** The worker's figures, once they have come. */
+  #stats: WireStats | undefined;
   /** Wakes the iterations that wait for a change. */
   #changed: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
 
@@ -80,7 +80,7 @@ export class GenerationStream implements Generation, StreamSink {
   ): ReadableStream<GenerateChunk> | ReadableStream<Uint8Array> {
     const { format = "chunks" } = readParams("toReadableStream", options, { format: "string" });
     const chunks = this[Symbol.asyncIterator]();
-    if (format === "chunks") return readableChunks(chunks);
+    if (format === "chunks") return readableOf(chunks);
     if (format === "bytes") return readableBytes(chunks);
     throw invalidParam(
       "format",
@@ -102,7 +102,6 @@ export class GenerationStream implements Generation, StreamSink {
     if (this.#state !== "running") return;
     const logprobs = chunk.logprobs;
     this.#log.add({
-      index: chunk.index,
       text: chunk.text,
       tokenIds: chunk.token_ids,
       ...(logprobs ? { logprobs: camelKeys(logprobs) as TokenLogprob[] } : {}),
@@ -111,7 +110,7 @@ export class GenerationStream implements Generation, StreamSink {
   }
 
   onStats(stats: WireStats): void {
-    this.stats = stats;
+    this.#stats = stats;
   }
 
   onEvent(event: WireEvent): void {
@@ -119,10 +118,10 @@ export class GenerationStream implements Generation, StreamSink {
     if (error !== undefined) {
       this.streamError = error;
       this.onFailure(error);
-    } else if (this.stats === undefined) {
+    } else if (this.#stats === undefined) {
       this.onFailure(new ProtocolError("the worker ended a stream without its stats"));
     } else {
-      const result = this.#result(event, this.stats);
+      const result = this.#result(event, this.#stats);
       this.#settle("ended", () => this.#resolve(result));
     }
   }

@@ -24,8 +24,8 @@ export async function checkHealth(
     const answer = await within(timeoutMs, signal, (limit) =>
       connection.request("runtime/state", {}, { signal: limit }),
     );
-    const { activeStreams, queued, loadedModels } = camelKeys(answer) as RuntimeState;
-    const figures = { activeStreams, queued, loadedModels: loadedModels.length };
+    const { activeStreams, queued, loadedModels: models } = camelKeys(answer) as RuntimeState;
+    const figures = { activeStreams, queued, loadedModels: models.length, models };
     return { status: "healthy", worker: "running", ...running, ...figures };
   } catch (error) {
     if (signal?.aborted) throw signal.reason;

@@ -2,6 +2,7 @@ import { camelKeys } from "./casing.js";
 import type { Connection } from "./connection.js";
 import { MlxWorkerError } from "./errors.js";
 import type { EventHub } from "./event-hub.js";
+import { debug } from "./notices.js";
 import type { ModelHandle } from "./types/engine.js";
 import type { WireObject } from "./wire.js";
 
@@ -63,6 +64,7 @@ export class KeptModels {
       if (live) continue;
       const reload = this.load(connection, params, undefined, true)
         .catch((error: unknown) => {
+          debug("model %s was not loaded again: %o", modelId, error);
           // What the worker refused is not tried again; what a crash interrupted is.
           if (error instanceof MlxWorkerError && error.code !== undefined) this.#models.delete(modelId);
           throw error;
@@ -70,6 +72,7 @@ export class KeptModels {
         .finally(() => {
           if (this.#reloads.get(modelId) === reload) this.#reloads.delete(modelId);
         });
+      // The calls that wait for it reject; without one there is nobody to tell.
       reload.catch(() => {});
       this.#reloads.set(modelId, reload);
     }

@@ -32,8 +32,6 @@ export type Params<Types extends ParamTypes> = { readonly [Name in keyof Types]?
 
 const isString = (value: unknown): boolean => typeof value === "string";
 const isInteger = (value: unknown): boolean => Number.isSafeInteger(value);
-const isObject = (value: unknown): value is WireObject =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 const isArrayOf = (value: unknown, check: (item: unknown) => boolean): boolean =>
   Array.isArray(value) && value.every(check);
 
@@ -105,6 +103,11 @@ export function modelIdOf(call: string, model: ModelRef | undefined): string {
   if (model === undefined)
     throw invalidParam("model", `${call}: parameter model is missing`, CHECKS.model[0]);
   return typeof model === "string" ? model : model.modelId;
+}
+
+/** Whether a value has fields. */
+export function isObject(value: unknown): value is WireObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** What a value is, short enough for a message. */

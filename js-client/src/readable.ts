@@ -4,7 +4,7 @@ import type { GenerateChunk } from "./types/generate.js";
  * A web stream over an iterator, which it pulls as it is read and returns when it is cancelled. The iterator's errors
  * are the stream's.
  */
-function readableOf<T>(iterator: AsyncIterator<T, undefined>): ReadableStream<T> {
+export function readableOf<T>(iterator: AsyncIterator<T, undefined>): ReadableStream<T> {
   return new ReadableStream<T>(
     {
       async pull(controller): Promise<void> {
@@ -18,13 +18,6 @@ function readableOf<T>(iterator: AsyncIterator<T, undefined>): ReadableStream<T>
     },
     { highWaterMark: 0 },
   );
-}
-
-/** The chunks as they are. */
-export function readableChunks(
-  chunks: AsyncIterator<GenerateChunk, undefined>,
-): ReadableStream<GenerateChunk> {
-  return readableOf(chunks);
 }
 
 /** The chunks' text in UTF-8, without those that have none. */

@@ -1,3 +1,4 @@
+import { EXIT_CODES_HELP } from "./exit.js";
 import { describeFlags, type Flags, parseFlags, type Values } from "./flags.js";
 import { type Io, line } from "./io.js";
 
@@ -42,7 +43,7 @@ export function defineCommand<const F extends Flags>(definition: CommandDefiniti
       ...describeFlags(all),
       ...(details === undefined ? [] : ["", details.trim()]),
       "",
-      "Exit codes: 0 done; 1 failed; 2 wrong arguments; 130 interrupted.",
+      EXIT_CODES_HELP,
     ].join("\n");
   return {
     name,

@@ -14,7 +14,8 @@ export const ENGINE_FLAGS = {
   "log-level": {
     type: "string",
     value: "LEVEL",
-    help: "Log of the worker on stderr: debug, info, warn, error.",
+    accepted: ["debug", "info", "warn", "error"],
+    help: "Print the worker's log on stderr.",
   },
 } as const;
 
@@ -23,8 +24,17 @@ export const LOAD_FLAGS = {
   revision: { type: "string", help: "Revision in the Hugging Face cache. Default main." },
   adapter: { type: "string", value: "DIR", help: "Folder of a LoRA adapter." },
   "context-length": { type: "integer", help: "Tokens of context to offer. Default: the model's own." },
-  dtype: { type: "string", help: "Type of the activations: float32, float16, bfloat16." },
-  quantization: { type: "string", value: "FORMAT", help: "Quantise while loading: int4 or int8." },
+  dtype: {
+    type: "string",
+    accepted: ["float32", "float16", "bfloat16"],
+    help: "Type of the activations.",
+  },
+  quantization: {
+    type: "string",
+    value: "FORMAT",
+    accepted: ["none", "int4", "int8"],
+    help: "Quantise while loading.",
+  },
 } as const;
 
 type EngineValues = Values<typeof ENGINE_FLAGS>;
@@ -32,16 +42,21 @@ type LoadValues = Values<typeof LOAD_FLAGS>;
 
 /** An engine as the options say. Its worker restarts, and loads its models again, if it ends unexpectedly. */
 export function openEngine(values: EngineValues, io: Io): Engine {
-  const level = values["log-level"];
+  const logLevel = values["log-level"];
   return createEngine({
     workerPath: values.worker,
-    modelsDir: values["models-dir"],
+    modelsDir: modelsFolder(values["models-dir"], io.env),
     env: io.env,
     autoReload: true,
-    logLevel:
-      level === undefined ? undefined : choice("log-level", level, ["debug", "info", "warn", "error"]),
-    onStderr: level === undefined ? undefined : (text) => io.stderr.write(text),
+    logLevel,
+    onStderr: logLevel === undefined ? undefined : (text) => io.stderr.write(text),
   });
+}
+
+/** The folder of models: that of `--models-dir`, else `MLX_MODELS_DIR`; undefined: there is none. */
+export function modelsFolder(given: string | undefined, env: Io["env"]): string | undefined {
+  const path = given || env.MLX_MODELS_DIR;
+  return path ? resolve(expandHome(path)) : undefined;
 }
 
 /** `~` is the home folder. */
@@ -53,27 +68,29 @@ export function expandHome(path: string): string {
  * What a MODEL argument means: something that exists on disk is a path, anything else an id, for which the worker
  * looks in the models folder and in the Hugging Face cache.
  */
-export function modelArgument(model: string): Pick<LoadModelOptions, "model" | "localPath"> {
+function modelArgument(model: string): Pick<LoadModelOptions, "model" | "localPath"> {
   const path = expandHome(model);
   if (/^[./]/.test(path) || existsSync(path)) return { model: "model", localPath: resolve(path) };
   return { model };
 }
 
-/** How to load a MODEL argument. */
+/**
+ * How to load a MODEL argument.
+ *
+ * @throws UsageError for a revision of a path
+ */
 export function loadOptions(model: string, values: LoadValues): LoadModelOptions {
+  const named = modelArgument(model);
+  if (named.localPath !== undefined && values.revision !== undefined) {
+    throw new UsageError(`--revision needs an id in place of the path ${model}`);
+  }
   return {
-    ...modelArgument(model),
+    ...named,
     revision: values.revision,
     adapterPath: values.adapter === undefined ? undefined : resolve(expandHome(values.adapter)),
     contextLength: values["context-length"],
-    dtype:
-      values.dtype === undefined
-        ? undefined
-        : choice("dtype", values.dtype, ["float32", "float16", "bfloat16"]),
-    quantization:
-      values.quantization === undefined
-        ? undefined
-        : choice("quantization", values.quantization, ["none", "int4", "int8"]),
+    dtype: values.dtype,
+    quantization: values.quantization,
   };
 }
 
@@ -95,14 +112,6 @@ export async function loadModel(
   } finally {
     io.stderr.write("\r\u001b[K");
   }
-}
-
-function choice<const T extends string>(flag: string, given: string, accepted: readonly T[]): T {
-  const found = accepted.find((known) => known === given);
-  if (found === undefined) {
-    throw new UsageError(`--${flag} ${JSON.stringify(given)}: accepted: ${accepted.join(", ")}`);
-  }
-  return found;
 }
 
 /** The positional arguments of a command, from `least` to `most` of them. */

@@ -12,6 +12,9 @@ export const EXIT = {
   interrupted: 130,
 } as const;
 
+/** What every help says about them. */
+export const EXIT_CODES_HELP = "Exit codes: 0 done; 1 failed; 2 wrong arguments; 130 interrupted.";
+
 /** The command line is wrong; the message says what is accepted. */
 export class UsageError extends Error {
   override readonly name: string = "UsageError";

@@ -9,6 +9,8 @@ export interface Flag {
   readonly short?: string;
   /** What the help calls the value. */
   readonly value?: string;
+  /** The only values that a string may have; the help lists them. */
+  readonly accepted?: readonly string[];
   /** One sentence for the help. */
   readonly help: string;
 }
@@ -19,7 +21,9 @@ export type Flags = Readonly<Record<string, Flag>>;
 type One<F extends Flag> = F["type"] extends "boolean"
   ? boolean
   : F["type"] extends "string"
-    ? string
+    ? F extends { readonly accepted: readonly (infer Choice)[] }
+      ? Choice
+      : string
     : number;
 
 /** The options that were given, converted. */
@@ -38,7 +42,7 @@ export interface Parsed<F extends Flags> {
 /**
  * Parses what follows a command's name.
  *
- * @throws UsageError for an unknown option, a missing value or one that is no number
+ * @throws UsageError for an unknown option, a missing value, one that is no number or none of the accepted ones
  */
 export function parseFlags<F extends Flags>(args: readonly string[], flags: F): Parsed<F> {
   const options = Object.fromEntries(
@@ -83,22 +87,28 @@ function joinNegativeNumbers(args: readonly string[], flags: Flags): string[] {
 
 function convert(name: string, flag: Flag | undefined, value: unknown): unknown {
   if (Array.isArray(value)) return value.map((item) => convert(name, flag, item));
-  if (typeof value !== "string" || flag === undefined || flag.type === "string") return value;
+  if (typeof value !== "string" || flag === undefined) return value;
+  const refuse = (accepted: string): never => {
+    throw new UsageError(`--${name} ${JSON.stringify(value)}: accepted: ${accepted}`);
+  };
+  if (flag.type === "string") {
+    if (flag.accepted?.includes(value) === false) refuse(flag.accepted.join(", "));
+    return value;
+  }
   const number = value.trim() === "" ? Number.NaN : Number(value);
   const fits = flag.type === "integer" ? Number.isSafeInteger(number) : Number.isFinite(number);
-  if (fits) return number;
-  const accepted = flag.type === "integer" ? "an integer" : "a number";
-  throw new UsageError(`--${name} ${JSON.stringify(value)}: accepted: ${accepted}`);
+  return fits ? number : refuse(flag.type === "integer" ? "an integer" : "a number");
 }
 
 /** The help's lines about options, aligned. */
 export function describeFlags(flags: Flags): string[] {
-  const rows = Object.entries(flags).map(([name, { type, short, value, help, multiple }]) => {
+  const rows = Object.entries(flags).map(([name, { type, short, value, help, multiple, accepted }]) => {
     const placeholder = type === "boolean" ? "" : ` ${value ?? (type === "string" ? "TEXT" : "N")}`;
+    const choices = accepted === undefined ? "" : ` Accepted: ${accepted.join(", ")}.`;
     const repeated = multiple === true ? " (may be repeated)" : "";
     return [
       `${short === undefined ? "" : `-${short}, `}--${name}${placeholder}`,
-      `${help}${repeated}`,
+      `${help}${choices}${repeated}`,
     ] as const;
   });
   const width = Math.min(30, Math.max(...rows.map(([left]) => left.length)));

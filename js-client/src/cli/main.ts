@@ -6,7 +6,7 @@ import { generateCommand } from "./commands/generate.js";
 import { inspectCommand } from "./commands/inspect.js";
 import { modelsCommand } from "./commands/models.js";
 import { pullCommand } from "./commands/pull.js";
-import { EXIT, errorReport, exitCodeOf, messageOf, UsageError } from "./exit.js";
+import { EXIT, EXIT_CODES_HELP, errorReport, exitCodeOf, messageOf, UsageError } from "./exit.js";
 import { type Io, json, line } from "./io.js";
 import { packageVersion } from "./package-version.js";
 
@@ -32,7 +32,7 @@ function help(): string {
     "mlx-worker COMMAND --help describes a command, mlx-worker --version prints the version.",
     "A MODEL is a folder with config.json, a .gguf file, or an id such as org/name or org/name@revision.",
     "",
-    "Exit codes: 0 done; 1 failed; 2 wrong arguments; 130 interrupted.",
+    EXIT_CODES_HELP,
   ].join("\n");
 }
 

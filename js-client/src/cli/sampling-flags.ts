@@ -36,7 +36,8 @@ export const SAMPLING_FLAGS = {
   guidance: {
     type: "string",
     value: "MODE",
-    help: "Constrain the text: json, json_schema, regex or lark.",
+    accepted: ["json", "json_schema", "regex", "lark"],
+    help: "Constrain the text.",
   },
   "guidance-schema": {
     type: "string",
@@ -54,7 +55,7 @@ type SamplingValues = Values<typeof SAMPLING_FLAGS>;
 /**
  * The sampling parameters that the options stand for; undefined leaves the worker's default.
  *
- * @throws UsageError for a logit bias or a guidance of a wrong form
+ * @throws UsageError for a logit bias of a wrong form, or a schema without guidance or that cannot be read
  */
 export function samplingParams(values: SamplingValues): SamplingParams {
   // Every parameter has to have its line here: the type makes it so.
@@ -98,17 +99,11 @@ function logitBias(given: readonly string[] | undefined): Record<number, number>
   );
 }
 
-const GUIDANCE_MODES = ["json", "json_schema", "regex", "lark"] as const;
-
 function guidance(values: SamplingValues): Guidance | undefined {
-  const { guidance: given, "guidance-schema": schema } = values;
-  if (given === undefined) {
+  const { guidance: mode, "guidance-schema": schema } = values;
+  if (mode === undefined) {
     if (schema !== undefined) throw new UsageError("--guidance-schema needs --guidance");
     return undefined;
-  }
-  const mode = GUIDANCE_MODES.find((known) => known === given);
-  if (mode === undefined) {
-    throw new UsageError(`--guidance ${JSON.stringify(given)}: accepted: ${GUIDANCE_MODES.join(", ")}`);
   }
   return { mode, schema: schema === undefined ? undefined : textOrFile("--guidance-schema", schema) };
 }

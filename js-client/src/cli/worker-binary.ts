@@ -43,8 +43,7 @@ export function findWorker(workerPath: string | undefined, env: Io["env"]): Foun
 
 /** How a run of the worker's executable ended. */
 export interface WorkerOutput {
-  /** Null when a signal ended it. */
-  readonly code: number | null;
+  readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
@@ -52,13 +51,23 @@ export interface WorkerOutput {
 /** Longest time that a mode of the worker which only prints may take, in milliseconds. */
 const RUN_TIMEOUT_MS = 60_000;
 
-/** Runs the worker's executable in a mode that prints and ends. Rejects when it cannot be started. */
-export function runWorker(path: string, args: readonly string[], env: Io["env"]): Promise<WorkerOutput> {
+/**
+ * Runs the worker's executable in a mode that prints and ends.
+ *
+ * @throws CommandError when it cannot be started, when a signal ends it, and when it takes too long
+ */
+export function runWorker(
+  path: string,
+  args: readonly string[],
+  env: Io["env"],
+  timeoutMs: number = RUN_TIMEOUT_MS,
+): Promise<WorkerOutput> {
   return new Promise((resolve, reject) => {
     const child = spawn(path, args, {
       env: { ...env },
       stdio: ["ignore", "pipe", "pipe"],
-      timeout: RUN_TIMEOUT_MS,
+      timeout: timeoutMs,
+      killSignal: "SIGKILL",
     });
     const output = { stdout: "", stderr: "" };
     for (const name of ["stdout", "stderr"] as const) {
@@ -72,8 +81,20 @@ export function runWorker(path: string, args: readonly string[], env: Io["env"])
         new CommandError("WorkerStartFailed", `${path} cannot be run: ${error.message}`, { cause: error }),
       );
     });
-    child.on("close", (code) => resolve({ code, ...output }));
+    child.on("close", (code, signal) => {
+      if (code !== null) return resolve({ code, ...output });
+      const [kind, end] = child.killed
+        ? ["WorkerTimeout", `did not end within ${timeoutMs} ms`]
+        : ["WorkerCrashed", `was ended by ${signal}`];
+      const said = output.stderr.trim();
+      reject(new CommandError(kind, `${[path, ...args].join(" ")} ${end}${said && `: ${said}`}`));
+    });
   });
+}
+
+/** What to say of a worker whose `inspect` {@link lacksInspect}. */
+export function tooOldToInspect(worker: string): string {
+  return `${worker} is too old to inspect models; this is what config.json says. Whether it runs is not known.`;
 }
 
 /** Whether a run of `inspect` says that this worker knows no such command. */

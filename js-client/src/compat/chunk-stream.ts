@@ -1,5 +1,11 @@
 import type { GeneratorChunk as WorkerChunk } from "../types/generator.js";
-import { codeOfKind, EngineClientError, TimeoutError, toEngineError } from "./errors.js";
+import {
+  codeOfKind,
+  EngineClientError,
+  type EngineErrorCode,
+  TimeoutError,
+  toEngineError,
+} from "./errors.js";
 import type { GeneratorChunk } from "./types.js";
 
 /** What is told about a generation while it runs. */
@@ -116,5 +122,5 @@ export function errorOfChunk({
   message,
   details,
 }: Extract<GeneratorChunk, { type: "error" }>["error"]): EngineClientError {
-  return new EngineClientError(codeOfKind(code ?? ""), message, details);
+  return new EngineClientError((code ?? "UnknownError") as EngineErrorCode, message, details);
 }

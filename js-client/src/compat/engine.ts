@@ -1,9 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { EventEmitter } from "node:events";
 import { createEngine as createWorkerEngine } from "../create-engine.js";
+import { MlxWorkerError } from "../errors.js";
 import { notify } from "../notices.js";
 import type { Engine as WorkerEngine, ModelHandle as WorkerModel } from "../types/engine.js";
 import type { WorkerStatus } from "../types/events.js";
+import type { ModelState } from "../types/runtime.js";
 import { type ChunkObserver, ChunkStream, textOf } from "./chunk-stream.js";
 import { type EngineClientError, toEngineError, unsupported } from "./errors.js";
 import type { EngineEventMap, RuntimeStatusEvent } from "./events.js";
@@ -46,8 +48,11 @@ const STATUS: Readonly<Record<WorkerStatus, RuntimeStatusEvent["status"]>> = {
 
 interface KnownModel {
   readonly handle: ModelHandle;
-  readonly defaults: Record<string, unknown>;
+  /** What loaded it. */
+  readonly request: LoadRequest;
   lastAccess: number;
+  /** Whether the current worker has it: with `autoReload` one that was lost comes back. */
+  live: boolean;
 }
 
 /**
@@ -57,7 +62,7 @@ interface KnownModel {
 export class Engine extends EventEmitter<EngineEventMap> {
   readonly #worker: WorkerEngine;
   readonly #hooks: TelemetryHooks;
-  /** Loaded models by id, in the order in which they were loaded. */
+  /** The models by id, in the order in which they were loaded. */
   readonly #models = new Map<string, KnownModel>();
 
   /** @throws EngineClientError for an option that is refused */
@@ -75,6 +80,7 @@ export class Engine extends EventEmitter<EngineEventMap> {
     } catch (error) {
       throw toEngineError(error);
     }
+    const reload = camelParams(given).autoReload === true;
     this.#worker.on("worker:status", ({ status, previousStatus, timestamp }) =>
       this.#tell("runtime:status", {
         status: STATUS[status],
@@ -82,8 +88,14 @@ export class Engine extends EventEmitter<EngineEventMap> {
         timestamp,
       }),
     );
+    this.#worker.on("model:loaded", ({ modelId, model, reloaded }) => {
+      const lost = reloaded ? this.#models.get(modelId) : undefined;
+      if (lost !== undefined) this.#keep(model, lost.request, lost.lastAccess);
+    });
     this.#worker.on("model:invalidated", ({ modelId, timestamp }) => {
-      this.#models.delete(modelId);
+      const lost = reload ? this.#models.get(modelId) : undefined;
+      if (lost === undefined) this.#models.delete(modelId);
+      else lost.live = false;
       this.#tell("model:invalidated", { modelId, reason: "python_restart", timestamp });
     });
   }
@@ -93,11 +105,7 @@ export class Engine extends EventEmitter<EngineEventMap> {
     return this.#try("loadModel", async () => {
       const request = readLoadOptions(options);
       const model = await this.#worker.loadModel(request.params);
-      const handle = handleOf(model, request);
-      this.#models.set(model.modelId, { handle, defaults: request.defaults, lastAccess: Date.now() });
-      notify(this.#hooks.onModelLoaded, handle);
-      this.#tell("model:loaded", { modelId: model.modelId, handle, timestamp: Date.now() });
-      return handle;
+      return this.#keep(model, request, Date.now());
     });
   }
 
@@ -110,8 +118,14 @@ export class Engine extends EventEmitter<EngineEventMap> {
   /** Unloads a model and cancels its generations; does nothing for one that is not loaded. */
   unloadModel(id: ModelIdentifier): Promise<void> {
     return this.#try("unloadModel", async () => {
-      if (!this.#models.has(id)) return;
-      await this.#worker.unloadModel(id, { force: true });
+      const known = this.#models.get(id);
+      if (known === undefined) return;
+      try {
+        await this.#worker.unloadModel(id, { force: true });
+      } catch (error) {
+        // A model that was lost and that the worker refused to load again is gone already.
+        if (known.live || !(error instanceof MlxWorkerError && error.code !== undefined)) throw error;
+      }
       this.#models.delete(id);
       this.#tell("model:unloaded", { modelId: id, timestamp: Date.now() });
     });
@@ -141,7 +155,7 @@ export class Engine extends EventEmitter<EngineEventMap> {
     const { signal, timeoutMs, streamId = randomUUID() } = options;
     return new ChunkStream({
       open: () => {
-        const request = readGeneratorParams(params, (id) => this.#models.get(id)?.defaults);
+        const request = readGeneratorParams(params, (id) => this.#models.get(id)?.request.defaults);
         return this.#worker.createGenerator(request, { ...options, streamId });
       },
       observer: this.#observe(params, streamId),
@@ -181,11 +195,12 @@ export class Engine extends EventEmitter<EngineEventMap> {
 
   /** The models that this engine has loaded. */
   listModels(): ModelHandle[] {
-    return [...this.#models.values()].map(({ handle }) => handle);
+    return this.#live().map(({ handle }) => handle);
   }
 
   getModelInfo(id: ModelIdentifier): ModelHandle | undefined {
-    return this.#models.get(id)?.handle;
+    const known = this.#models.get(id);
+    return known?.live === true ? known.handle : undefined;
   }
 
   getRuntimeInfo(): Promise<RuntimeInfo> {
@@ -204,10 +219,11 @@ export class Engine extends EventEmitter<EngineEventMap> {
 
   /** Whether the worker runs and knows the same models. Never rejects. */
   async healthCheck(): Promise<HealthStatus> {
-    const { status, worker, pid, uptimeMs, activeStreams, loadedModels } = await this.#worker.healthCheck();
+    const health = await this.#worker.healthCheck();
+    const { status, worker, pid, uptimeMs, activeStreams, loadedModels, models } = health;
     const crashed = worker === "crash-loop" || worker === "unresponsive";
     const running = worker === "running" || worker === "starting";
-    const stateErrors = worker === "running" ? await this.#stateErrors() : [];
+    const stateErrors = models === undefined ? [] : this.#stateErrors(models);
     return {
       status: worker === "stopped" ? "unhealthy" : status,
       uptime: uptimeMs,
@@ -217,8 +233,8 @@ export class Engine extends EventEmitter<EngineEventMap> {
         ...(pid === undefined ? {} : { pid }),
         status: running ? "running" : crashed ? "crashed" : "stopped",
       },
-      stateConsistent: stateErrors.length === 0,
-      stateErrors,
+      // What a worker that does not answer knows cannot be said.
+      ...(worker === "unresponsive" ? {} : { stateConsistent: stateErrors.length === 0, stateErrors }),
     };
   }
 
@@ -252,7 +268,10 @@ export class Engine extends EventEmitter<EngineEventMap> {
   }
 
   async getCacheStats(): Promise<ModelCacheStats> {
-    const models = [...this.#models].map(([modelId, { lastAccess }]) => ({ modelId, lastAccess }));
+    const models = this.#live().map(({ handle, lastAccess }) => ({
+      modelId: handle.descriptor.id,
+      lastAccess,
+    }));
     return {
       loadedModels: models.length,
       maxModels: Number.POSITIVE_INFINITY,
@@ -406,17 +425,28 @@ export class Engine extends EventEmitter<EngineEventMap> {
     this.#tell("generation:token", event);
   }
 
+  /** Remembers a model that the worker has, and tells of it. */
+  #keep(model: WorkerModel, request: LoadRequest, lastAccess: number): ModelHandle {
+    const handle = handleOf(model, request);
+    this.#models.set(model.modelId, { handle, request, lastAccess, live: true });
+    notify(this.#hooks.onModelLoaded, handle);
+    this.#tell("model:loaded", { modelId: model.modelId, handle, timestamp: Date.now() });
+    return handle;
+  }
+
+  #live(): KnownModel[] {
+    return [...this.#models.values()].filter(({ live }) => live);
+  }
+
   /** Models that only one of the two sides knows. */
-  async #stateErrors(): Promise<string[]> {
-    const inWorker = await this.#worker.listModels().then(
-      (models) => new Set(models.map(({ modelId }) => modelId)),
-      () => new Set<string>(),
-    );
-    const lost = [...this.#models.keys()].filter((id) => !inWorker.has(id));
-    const unknown = [...inWorker].filter((id) => !this.#models.has(id));
+  #stateErrors(inWorker: readonly ModelState[]): string[] {
+    const own = this.#live().map(({ handle }) => handle.descriptor.id);
+    const lost = own.filter((id) => !inWorker.some(({ modelId }) => modelId === id));
+    // One that is being loaded or unloaded is not a difference.
+    const unknown = inWorker.filter(({ modelId, state }) => state === "ready" && !own.includes(modelId));
     return [
       ...lost.map((id) => `model ${id} is not in the worker`),
-      ...unknown.map((id) => `model ${id} is only in the worker`),
+      ...unknown.map(({ modelId }) => `model ${modelId} is only in the worker`),
     ];
   }
 

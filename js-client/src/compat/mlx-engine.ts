@@ -1,16 +1,13 @@
 import { textOf } from "./chunk-stream.js";
 import { createEngine, type Engine } from "./engine.js";
 import { EngineClientError } from "./errors.js";
-import type { GeneratorChunk, GeneratorParams, LoadModelOptions, ModelHandle } from "./types.js";
-
-/** Parameters of a generation, apart from what is generated from. */
-type Settings = Omit<Partial<GeneratorParams>, "model" | "prompt">;
+import type { GenerationSettings } from "./params.js";
+import type { GeneratorChunk, LoadModelOptions, ModelHandle } from "./types.js";
 
 /** An engine with one model. */
 export class MLXEngine {
   readonly #options: LoadModelOptions | string;
-  #engine: Engine | null = null;
-  #model: ModelHandle | null = null;
+  #ready: { readonly engine: Engine; readonly model: ModelHandle } | null = null;
 
   /** @param modelPath id of a model, or options of `loadModel` */
   constructor(modelPath: string | LoadModelOptions) {
@@ -22,8 +19,7 @@ export class MLXEngine {
     if (this.isInitialized()) return this;
     const engine = await createEngine();
     try {
-      this.#model = await engine.loadModel(this.#options);
-      this.#engine = engine;
+      this.#ready = { engine, model: await engine.loadModel(this.#options) };
     } catch (error) {
       await engine.dispose();
       throw error;
@@ -31,11 +27,14 @@ export class MLXEngine {
     return this;
   }
 
-  async generate(prompt: string, params?: Settings): Promise<string> {
+  async generate(prompt: string, params?: GenerationSettings): Promise<string> {
     return textOf(this.generateStream(prompt, params));
   }
 
-  async *generateStream(prompt: string, params?: Settings): AsyncGenerator<GeneratorChunk, void, undefined> {
+  async *generateStream(
+    prompt: string,
+    params?: GenerationSettings,
+  ): AsyncGenerator<GeneratorChunk, void, undefined> {
     const { engine, model } = this.#initialized();
     yield* engine.createGenerator({ streaming: true, ...params, model: model.descriptor.id, prompt });
   }
@@ -46,34 +45,33 @@ export class MLXEngine {
   }
 
   getModelHandle(): ModelHandle | null {
-    return this.#model;
+    return this.#ready?.model ?? null;
   }
 
   getEngine(): Engine | null {
-    return this.#engine;
+    return this.#ready?.engine ?? null;
   }
 
   isInitialized(): boolean {
-    return this.#engine !== null;
+    return this.#ready !== null;
   }
 
   /** Unloads the model and ends the engine. */
   async dispose(): Promise<void> {
-    const [engine, model] = [this.#engine, this.#model];
-    this.#engine = null;
-    this.#model = null;
+    const ready = this.#ready;
+    this.#ready = null;
     try {
-      if (engine !== null && model !== null) await engine.unloadModel(model.descriptor.id);
+      await ready?.engine.unloadModel(ready.model.descriptor.id);
     } finally {
-      await engine?.shutdown();
+      await ready?.engine.shutdown();
     }
   }
 
   #initialized(): { engine: Engine; model: ModelHandle } {
-    if (this.#engine === null || this.#model === null) {
+    if (this.#ready === null) {
       throw new EngineClientError("InvalidRequest", "MLXEngine not initialized. Call init() first.");
     }
-    return { engine: this.#engine, model: this.#model };
+    return this.#ready;
   }
 }
 

@@ -1,24 +1,14 @@
 import { textOf } from "./chunk-stream.js";
-import { createEngine, type Engine } from "./engine.js";
-import type {
-  GeneratorChunk,
-  GeneratorParams,
-  LoadModelOptions,
-  ModelHandle,
-  TokenizeResponse,
-} from "./types.js";
-
-/** Parameters of a generation, apart from what is generated from. */
-type Settings = Omit<Partial<GeneratorParams>, "model" | "prompt">;
+import { Engine } from "./engine.js";
+import type { GenerationSettings } from "./params.js";
+import type { GeneratorChunk, LoadModelOptions, ModelHandle, TokenizeResponse } from "./types.js";
 
 /** The engine of this module's functions. */
-let shared: Promise<Engine> | null = null;
-let engine: Engine | null = null;
+let shared: Engine | null = null;
 
-async function sharedEngine(): Promise<Engine> {
-  shared ??= createEngine();
-  engine = await shared;
-  return engine;
+function sharedEngine(): Engine {
+  shared ??= new Engine();
+  return shared;
 }
 
 /** Loads a model into the engine that these functions share. */
@@ -27,17 +17,17 @@ export async function load_model(
   options?: Partial<Omit<LoadModelOptions, "model">>,
 ): Promise<ModelHandle> {
   const given = typeof model === "string" ? { ...options, model } : model;
-  return (await sharedEngine()).loadModel(given);
+  return sharedEngine().loadModel(given);
 }
 
 /** Generates from text or token ids. */
 export async function* create_generator(
   model_kit: ModelHandle,
   prompt: string | number[],
-  params?: Settings,
+  params?: GenerationSettings,
 ): AsyncGenerator<GeneratorChunk, void, undefined> {
   const given = typeof prompt === "string" ? prompt : { tokens: prompt };
-  const chunks = (await sharedEngine()).createGenerator({
+  const chunks = sharedEngine().createGenerator({
     ...params,
     model: model_kit.descriptor.id,
     prompt: given,
@@ -50,31 +40,30 @@ export async function tokenize(
   text: string,
   options?: { add_bos?: boolean },
 ): Promise<TokenizeResponse> {
-  return (await sharedEngine()).tokenize({ ...options, model: model_kit.descriptor.id, text });
+  return sharedEngine().tokenize({ ...options, model: model_kit.descriptor.id, text });
 }
 
 /** The text that is generated from text or token ids. */
 export function generate(
   model_kit: ModelHandle,
   prompt: string | number[],
-  params?: Settings,
+  params?: GenerationSettings,
 ): Promise<string> {
   return textOf(create_generator(model_kit, prompt, params));
 }
 
 export async function unload_model(model_kit: ModelHandle): Promise<void> {
-  await (await sharedEngine()).unloadModel(model_kit.descriptor.id);
+  await sharedEngine().unloadModel(model_kit.descriptor.id);
 }
 
 /** Ends the shared engine; the next call of these functions starts another one. */
 export async function shutdown(): Promise<void> {
-  const ending = await shared;
+  const ending = shared;
   shared = null;
-  engine = null;
   await ending?.shutdown();
 }
 
 /** The shared engine, once a function has needed it. */
 export function getEngine(): Engine | null {
-  return engine;
+  return shared;
 }

@@ -1,4 +1,5 @@
 import { camelCase } from "../casing.js";
+import { isObject } from "../params.js";
 import type { LoadModelOptions as WorkerLoadOptions } from "../types/engine.js";
 import type { GenerateParams as WorkerGenerateParams } from "../types/generate.js";
 import { unsupported } from "./errors.js";
@@ -10,6 +11,9 @@ import type {
   SnakeCaseGeneratorParams,
   SnakeCaseLoadModelOptions,
 } from "./types.js";
+
+/** Parameters of a generation, apart from what is generated from. */
+export type GenerationSettings = Omit<Partial<GeneratorParams>, "model" | "prompt">;
 
 type Values = Record<string, unknown>;
 
@@ -40,11 +44,16 @@ export interface LoadRequest {
 export function readLoadOptions(options: LoadModelOptions | SnakeCaseLoadModelOptions | string): LoadRequest {
   const given = typeof options === "string" ? { model: options } : camelParams(options);
   const { model, modelId, parameters, params, ...rest } = given;
-  const defaults: Values = { ...camelParams(params), ...camelParams(parameters) };
+  const beside: Values = {};
   for (const name of GENERATION_DEFAULTS) {
-    if (name in rest) defaults[name] = rest[name];
+    if (name in rest) beside[name] = rest[name];
     delete rest[name];
   }
+  const defaults = {
+    ...generationParams(params),
+    ...generationParams(parameters),
+    ...generationParams(beside),
+  };
   if (rest.quantization === "none") delete rest.quantization;
   const ref = model ?? modelId;
   const descriptor = isObject(ref) && "id" in ref ? (ref as unknown as ModelDescriptor) : undefined;
@@ -68,11 +77,11 @@ export function readGeneratorParams(
   input: GeneratorParams | SnakeCaseGeneratorParams,
   defaultsOf: (modelId: string) => Values | undefined,
 ): WorkerGenerateParams {
-  const { hints: _, structured, multimodal, prompt, ...given } = camelParams(input);
+  const own = generationParams(input);
+  const defaults = typeof own.model === "string" ? defaultsOf(own.model) : undefined;
+  const { hints: _, structured, multimodal, prompt, ...given } = { ...defaults, ...own };
   if (multimodal !== undefined) throw unsupported("multimodal");
-  const modelId = given.model ?? given.modelId;
   return {
-    ...(typeof modelId === "string" ? defaultsOf(modelId) : undefined),
     ...given,
     ...(given.promptTokens === undefined ? { prompt: renderPrompt(prompt) } : {}),
     ...(structured === undefined ? {} : { guidance: guidanceOf(structured as Values) }),
@@ -90,6 +99,16 @@ export function camelParams(input: unknown): Values {
   return values;
 }
 
+/** Fields of a generation by one name each: a default under another name would outlive what a call says. */
+function generationParams(input: unknown): Values {
+  const { modelId, streaming, ...values } = camelParams(input);
+  return {
+    ...(modelId === undefined ? {} : { model: modelId }),
+    ...(streaming === undefined ? {} : { stream: streaming }),
+    ...values,
+  };
+}
+
 function renderPrompt(prompt: unknown): unknown {
   if (!isObject(prompt) || !("template" in prompt)) return prompt;
   const { template, variables } = prompt as unknown as PromptTemplate;
@@ -101,8 +120,4 @@ function renderPrompt(prompt: unknown): unknown {
 function guidanceOf({ schema, format }: Values): Values {
   if (format !== "json") throw unsupported(`structured.format ${JSON.stringify(format)}`);
   return { mode: "json_schema", schema };
-}
-
-function isObject(value: unknown): value is Values {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -150,6 +150,8 @@ export interface HealthStatus {
   readonly activeStreams: number;
   readonly queued: number;
   readonly loadedModels: number;
+  /** The models of a worker that answered. */
+  readonly models?: readonly ModelState[];
   /** Workers that this engine started after its first one. */
   readonly restartCount: number;
   /** Why it is unhealthy. */

@@ -1,20 +1,12 @@
 #!/usr/bin/env node
 // Plays a worker that advances all its streams once a step, at a fixed rate, as soon as so many have been asked for.
 // The frames are encoded beforehand: what is measured is the reader.
-import { decode, encode } from "@msgpack/msgpack";
+import { frame, onMessages } from "../fixtures/wire.mjs";
 
 const streams = Number(process.env.EMITTER_STREAMS);
 const steps = Number(process.env.EMITTER_STEPS);
 const stepsPerSecond = Number(process.env.EMITTER_STEPS_PER_SECOND);
 const ids = [];
-
-function frame(message) {
-  const body = encode({ jsonrpc: "2.0", ...message });
-  const bytes = Buffer.alloc(4 + body.length);
-  bytes.writeUInt32BE(body.length);
-  bytes.set(body, 4);
-  return bytes;
-}
 
 const stepFrame = (index) =>
   frame({
@@ -72,13 +64,5 @@ function onMessage({ id, method, params }) {
 process.stdout.write(
   frame({ method: "worker/ready", params: { protocol: 1, version: "emitter", pid: process.pid } }),
 );
-let buffer = Buffer.alloc(0);
-process.stdin.on("data", (bytes) => {
-  buffer = Buffer.concat([buffer, bytes]);
-  while (buffer.length >= 4 && buffer.length >= 4 + buffer.readUInt32BE(0)) {
-    const size = 4 + buffer.readUInt32BE(0);
-    onMessage(decode(buffer.subarray(4, size)));
-    buffer = buffer.subarray(size);
-  }
-});
+onMessages(onMessage);
 process.stdin.on("end", () => process.exit(0));

@@ -62,13 +62,16 @@ describe("chat with a pipe", () => {
 describe("commands", () => {
   test("/system, /clear, /stats, /help, // and unknown ones", async () => {
     const input =
-      "/stats\n/system\n/system Be brief.\none\n/stats\n/clear\n//two\n/nope\n/help\n/exit\nnever\n";
+      "/stats\n/system\none\n/system Be kind.\n/system Be brief.\nmore\n/stats\n/clear\n//two\n/nope\n/help\n/exit\nnever\n";
     const { code, stdout, stderr, requests } = await run(["chat", "m"], { input });
-    expect({ code, stdout }).toEqual({ code: 0, stdout: "echo one\necho /two\n" });
+    expect({ code, stdout }).toEqual({ code: 0, stdout: "echo one\necho more\necho /two\n" });
     expect(requests("generate").map(({ messages }) => messages)).toEqual([
+      [{ role: "user", content: "one" }],
       [
         { role: "system", content: "Be brief." },
         { role: "user", content: "one" },
+        { role: "assistant", content: "echo one" },
+        { role: "user", content: "more" },
       ],
       [
         { role: "system", content: "Be brief." },

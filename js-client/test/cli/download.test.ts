@@ -1,5 +1,3 @@
-import { existsSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
 import { PassThrough } from "node:stream";
 import { describe, expect, test } from "vitest";
 import { progressBars } from "../../src/cli/hub/bars.js";
@@ -56,9 +54,12 @@ describe("attempts", () => {
   });
 });
 
-test.skipIf(!existsSync("/dev/full"))("a disk that is full while writing is a typed error", async () => {
-  const error = await rejection(writing("/dev/full", () => writeFile("/dev/full", "x")));
-  expect(error).toMatchObject({ kind: "DiskFull", cause: { code: "ENOSPC" } });
+test.each(["ENOSPC", "EDQUOT"])("a disk that is full while writing (%s) is a typed error", async (code) => {
+  const full = Object.assign(new Error("no space"), { code });
+  expect(await rejection(writing("/cache", () => Promise.reject(full)))).toMatchObject({
+    kind: "DiskFull",
+    cause: full,
+  });
 });
 
 test.each([

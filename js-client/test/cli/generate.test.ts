@@ -1,4 +1,5 @@
 import { writeFileSync } from "node:fs";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { run, start, temporaryFolder } from "./harness.js";
@@ -53,7 +54,7 @@ describe("generate", () => {
     const schema = join(temporaryFolder(), "schema.json");
     writeFileSync(schema, '{"type":"object"}');
     const args =
-      "--max-tokens 5 --temperature 0.5 --top-p 0.9 --top-k 40 --min-p 0.1 --xtc-probability 0.2 --xtc-threshold 0.3 --repetition-penalty 1.1 --repetition-context-size 64 --presence-penalty -1 --frequency-penalty -0.5 --logit-bias 7=-100 --logit-bias 8=2.5 --seed 42 --stop A --stop B --stop-token-id 2 --ignore-eos --logprobs --top-logprobs 3 --guidance json_schema --draft-model d --num-draft-tokens 4 --no-cache-prompt --no-stream --timeout-ms 9000";
+      "--max-tokens 5 --temperature 0.5 --top-p 0.9 --top-k 40 --min-p 0.1 --xtc-probability 0.2 --xtc-threshold 0.3 --repetition-penalty 1.1 --repetition-context-size 64 --presence-penalty -1 --frequency-penalty -0.5 --logit-bias 7=-100 --logit-bias 8=2.5 --seed 42 --stop A --stop B --stop-token-id 2 --ignore-eos --logprobs --top-logprobs 3 --guidance json_schema --draft-model d --num-draft-tokens 4 --no-cache-prompt --no-stream --json --timeout-ms 9000";
     const { code, requests } = await run([
       "generate",
       "m",
@@ -103,6 +104,16 @@ describe("generate", () => {
     });
     const byId = await run(["generate", "org/name", "hello", "--revision", "v1"]);
     expect(byId.requests("load_model")[0]).toEqual({ model_id: "org/name", revision: "v1" });
+  });
+
+  test("the folder of models is the same by option and by variable", async () => {
+    const expected = { modelsDir: join(homedir(), "m") };
+    const byOption = await run(["generate", "m", "hello", "--models-dir=~/m"]);
+    expect(byOption.requests("start")).toEqual([expected]);
+    const byVariable = await run(["generate", "m", "hello"], { env: { MLX_MODELS_DIR: "~/m" } });
+    expect(byVariable.requests("start")).toEqual([expected]);
+    const listed = await run(["models", "--json", "--models-dir=~/m"]);
+    expect(JSON.parse(listed.stdout)).toMatchObject(expected);
   });
 
   test("Ctrl-C cancels, keeps what there is, and is told by the exit code", async () => {

@@ -35,6 +35,12 @@ describe("mlx-worker", () => {
     for (const flag of flags) expect(DOCS).toContain(`\`${flag}`);
   });
 
+  test("the help lists what an option accepts", async () => {
+    const { stdout } = await run(["generate", "--help"]);
+    expect(stdout).toMatch(/--dtype TEXT .* Accepted: float32, float16, bfloat16\./);
+    expect(stdout).toMatch(/--quantization FORMAT .* Accepted: none, int4, int8\./);
+  });
+
   test("prints the package's version", async () => {
     expect(await run(["--version"])).toMatchObject({ code: 0, stdout: `${version}\n` });
   });
@@ -55,6 +61,16 @@ describe("mlx-worker", () => {
     [["generate", "m", "p", "--guidance", "yaml"], "accepted: json, json_schema, regex, lark"],
     [["generate", "m", "p", "--guidance-schema", "x"], "needs --guidance"],
     [["generate", "m", "p", "--dtype", "int4"], "accepted: float32, float16, bfloat16"],
+    [["generate", "m", "p", "--quantization", "int2"], "accepted: none, int4, int8"],
+    [["generate", "m", "p", "--log-level", "all"], "accepted: debug, info, warn, error"],
+    [["generate", "m", "p", "--logprobs"], "--logprobs and --top-logprobs need --json"],
+    [["generate", "m", "p", "--top-logprobs", "1"], "--logprobs and --top-logprobs need --json"],
+    [["generate", "./m", "p", "--revision", "main"], "--revision needs an id"],
+    [["chat", "m", "--logprobs"], "--logprobs"],
+    [["chat", "m", "--top-logprobs", "1"], "--top-logprobs"],
+    [["doctor", "--dtype", "float16"], "--dtype needs MODEL"],
+    [["doctor", "m", "--no-self-test"], "MODEL and --no-self-test exclude each other"],
+    [["models", "--fast", "--worker", "w"], "--fast and --worker exclude each other"],
     [["bench", "m", "--concurrency", "1,x"], "--concurrency"],
     [["pull", "../x"], "accepted: org/name or org/name@revision"],
     [["pull", "a/b", "--all", "--include", "x"], "exclude each other"],

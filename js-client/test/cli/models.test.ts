@@ -1,6 +1,8 @@
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { runWorker } from "../../src/cli/worker-binary.js";
+import { rejection } from "../fake/fake-engine.js";
 import { run, temporaryFolder } from "./harness.js";
 
 const COMMIT = "0123456789abcdef0123456789abcdef01234567";
@@ -118,6 +120,40 @@ describe("models", () => {
     expect(models.find(({ id }) => id === "file")).not.toHaveProperty("architecture");
   });
 
+  test("asks the worker about each model once", async () => {
+    const { env, hub } = world();
+    const { requests } = await run(["models"], { env });
+    const asked = requests("inspect").map(({ path }) => path);
+    expect(asked).toContain(join(hub, "models--org--tiny", "snapshots", COMMIT));
+    expect(asked).toHaveLength(new Set(asked).size);
+  });
+
+  test.each([
+    ["is missing", { MLX_WORKER_PATH: "/nowhere" }, "/nowhere (does not exist)"],
+    ["is too old", { FAKE_NO_INSPECT: "1" }, "too old to inspect models"],
+    ["crashes", { FAKE_FATAL: "1" }, "was ended by SIGKILL: fatal: out of luck"],
+    ["says nothing", { FAKE_SPEECHLESS: "1" }, "ended with exit code 2: mlx-worker: no words"],
+  ])("tells that the worker %s", async (_, env, problem) => {
+    const { env: places } = world();
+    const { code, stdout, stderr } = await run(["models"], { env: { ...places, ...env } });
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^folder .* qwen3 .* not known +models-dir$/m);
+    expect(stderr).toContain(problem);
+  });
+
+  test("tells of a folder that cannot be read", async () => {
+    const { env, models } = world();
+    symlinkSync("loop", join(models, "loop"));
+    const looping = await run(["models"], { env });
+    expect(looping.stdout).toMatch(/^file /m);
+    expect(looping.stderr).toContain(`${join(models, "loop")} cannot be read: ELOOP`);
+    const notes = join(models, "notes.txt");
+    const wrong = { ...env, MLX_MODELS_DIR: notes };
+    expect((await run(["models"], { env: wrong })).stderr).toContain(`${notes} cannot be read: ENOTDIR`);
+    const inspected = await run(["inspect", "org/nothing"], { env: wrong });
+    expect(inspected.stderr).toContain(`${notes} cannot be read: ENOTDIR`);
+  });
+
   test("says where it looked when there are none", async () => {
     const { code, stdout, stderr } = await run(["models"]);
     expect({ code, stdout }).toEqual({ code: 0, stdout: "" });
@@ -138,6 +174,17 @@ describe("inspect", () => {
     const missing = await run(["inspect", "org/nothing"], { env });
     expect(missing.code).toBe(2);
     expect(missing.stderr).toContain("org/nothing does not exist");
+  });
+
+  test("says how the worker ended that gave no answer", async () => {
+    const { env, models } = world();
+    const path = join(models, "folder");
+    const crashed = await run(["inspect", path, "--json"], { env: { ...env, FAKE_FATAL: "1" } });
+    expect(crashed.code).toBe(1);
+    expect(crashed.stderr).toContain(`inspect ${path} --json was ended by SIGKILL: fatal: out of luck`);
+    expect(JSON.parse(crashed.stdout)).toMatchObject({ error: { kind: "WorkerCrashed" } });
+    const late = await rejection(runWorker("sleep", ["60"], process.env, 50));
+    expect(late).toMatchObject({ kind: "WorkerTimeout", message: "sleep 60 did not end within 50 ms" });
   });
 
   test("tells what config.json says where the worker is too old", async () => {

@@ -1,5 +1,13 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import type { ServerResponse } from "node:http";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -41,8 +49,8 @@ async function pull(
 const folderOf = (cache: string): string => join(cache, "models--org--tiny");
 const list = (path: string): string[] => (existsSync(path) ? readdirSync(path).sort() : []);
 
-const incompleteOf = (cache: string): string =>
-  join(folderOf(cache), "blobs", `${digestOf(WEIGHTS)}.mlx-worker.incomplete`);
+const blobOf = (cache: string): string => join(folderOf(cache), "blobs", digestOf(WEIGHTS));
+const incompleteOf = (cache: string): string => `${blobOf(cache)}.mlx-worker.incomplete`;
 
 /** Waits until so many bytes of the weights have come. */
 function incompleteHas(cache: string, bytes: number): Promise<void> {
@@ -180,6 +188,17 @@ describe("what goes wrong", () => {
     expect(list(cache)).toEqual([]);
   });
 
+  test("a token file that is named and cannot be read is refused", async () => {
+    const env = { HF_TOKEN_PATH: "/nowhere/token" };
+    const { code, stderr } = await run(["pull", REPO], { env });
+    expect(code).toBe(2);
+    expect(stderr).toContain("HF_TOKEN_PATH: the token cannot be read: ENOENT");
+    const home = temporaryFolder();
+    mkdirSync(join(home, "token"));
+    const byDefault = await run(["pull", REPO], { env: { HF_HOME: home } });
+    expect(byDefault.stderr).toContain("the token cannot be read: EISDIR");
+  });
+
   test("a hub that cannot be reached", async () => {
     const hub = { endpoint: "http://127.0.0.1:1", requests: [], fileRequests: [] };
     const { code, error } = await pull(hub, temporaryFolder());
@@ -199,6 +218,14 @@ describe("what goes wrong", () => {
     await pull(hub, cache);
     const before = hub.requests.length;
     expect((await pull(hub, cache, [], offline)).result).toMatchObject({ commit: COMMIT });
+    const listed = await run(["pull", REPO, "--dry-run", "--exclude", "LICENSE"], {
+      env: { HF_HUB_CACHE: cache, ...offline },
+    });
+    expect(listed.stdout).toBe("config.json\nmodel.safetensors\ntokenizer.json\n");
+    const absent = await pull(hub, cache, ["--include", "README.md"], offline);
+    expect({ code: absent.code, kind: absent.error.kind }).toEqual({ code: 1, kind: "NothingToPull" });
+    rmSync(blobOf(cache));
+    expect((await pull(hub, cache, [], offline)).error.kind).toBe("NothingToPull");
     expect(hub.requests).toHaveLength(before);
   });
 

@@ -1,9 +1,15 @@
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
-import { createEngine, type Engine, type EngineOptions } from "../../src/index.js";
+import { createEngine, type Engine, type EngineOptions, type GenerateChunk } from "../../src/index.js";
 
 /** The stand-in for the worker: see its own comments for modes and prompts. */
 export const FAKE_WORKER: string = fileURLToPath(new URL("../fixtures/fake-worker.mjs", import.meta.url));
+
+/** What comes of a prompt that the fake worker does not know, with two tokens. */
+export const TWO_TOKEN_CHUNKS: readonly GenerateChunk[] = [
+  { index: 0, text: "t0 ", tokenIds: [100] },
+  { index: 1, text: "t1 ", tokenIds: [101] },
+];
 
 /** An engine over the fake worker, closed when the test ends. */
 export function fakeEngine(mode = "normal", options: EngineOptions = {}): Engine {

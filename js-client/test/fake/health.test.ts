@@ -21,7 +21,13 @@ test("a worker that runs", async () => {
   const generation = engine.generate({ model: "m", prompt: "silent" });
   await engine.ping();
   const health = await engine.healthCheck();
-  expect(health).toMatchObject({ status: "healthy", worker: "running", activeStreams: 1, loadedModels: 1 });
+  expect(health).toMatchObject({
+    status: "healthy",
+    worker: "running",
+    activeStreams: 1,
+    loadedModels: 1,
+    models: [{ modelId: "a", state: "ready" }],
+  });
   expect(isAlive(health.pid ?? 0)).toBe(true);
   expect(health.uptimeMs).toBeGreaterThan(0);
   generation.cancel();

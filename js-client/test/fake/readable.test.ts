@@ -1,15 +1,11 @@
 import { expect, test } from "vitest";
 import { InvalidParamsError } from "../../src/index.js";
-import { collect, fakeEngine, rejection, requestsSeen } from "./fake-engine.js";
+import { collect, fakeEngine, rejection, requestsSeen, TWO_TOKEN_CHUNKS } from "./fake-engine.js";
 
 test("a generation as a stream of its chunks, more than once", async () => {
   const generation = fakeEngine().generate({ model: "m", prompt: "p", maxTokens: 2 });
-  const chunks = [
-    { index: 0, text: "t0 ", tokenIds: [100] },
-    { index: 1, text: "t1 ", tokenIds: [101] },
-  ];
-  expect(await collect(generation.toReadableStream())).toEqual(chunks);
-  expect(await collect(generation.toReadableStream({ format: "chunks" }))).toEqual(chunks);
+  expect(await collect(generation.toReadableStream())).toEqual(TWO_TOKEN_CHUNKS);
+  expect(await collect(generation.toReadableStream({ format: "chunks" }))).toEqual(TWO_TOKEN_CHUNKS);
 });
 
 test("its text as the body of a response", async () => {

@@ -1,7 +1,7 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import {
   type Engine,
   type EngineEventName,
@@ -11,9 +11,22 @@ import {
   WorkerCrashLoopError,
   WorkerStartError,
 } from "../../src/index.js";
+import { debug } from "../../src/notices.js";
 import { fakeEngine, rejection, requestsSeen } from "./fake-engine.js";
 
+vi.mock("../../src/notices.js", async (original) => ({ ...(await original<object>()), debug: vi.fn() }));
+
 const crash = (engine: Engine) => rejection(engine.generate({ model: "m", prompt: "die" }));
+
+/** An engine that reloads, whose worker crashed with the model "held": the next one has it when a ping comes. */
+async function engineWithoutItsModel(): Promise<Engine> {
+  const engine = fakeEngine("normal", { autoReload: true });
+  const load = engine.loadModel("held");
+  await engine.ping();
+  await load;
+  await crash(engine);
+  return engine;
+}
 
 /** The payloads of an event, as they come. */
 function eventsOf<Name extends EngineEventName>(engine: Engine, name: Name): EngineEvents[Name][] {
@@ -123,7 +136,9 @@ describe("models after a crash", () => {
     await engine.loadModel({ model: "file", localPath: file });
     rmSync(file);
     await crash(engine);
-    expect(await rejection(engine.generate({ model: "file", prompt: "p" }))).toBeInstanceOf(ModelLoadError);
+    const error = await rejection(engine.generate({ model: "file", prompt: "p" }));
+    expect(error).toBeInstanceOf(ModelLoadError);
+    expect(debug).toHaveBeenCalledWith(expect.stringContaining("was not loaded again"), "file", error);
     await crash(engine);
     expect(await methodsSeen(engine)).toEqual(["runtime/stats"]);
   });
@@ -139,12 +154,7 @@ describe("models after a crash", () => {
   });
 
   test("abort and cancel of a call that waits for its model", async () => {
-    const engine = fakeEngine("normal", { autoReload: true });
-    const load = engine.loadModel("held");
-    await engine.ping();
-    await load;
-    await crash(engine);
-
+    const engine = await engineWithoutItsModel();
     const controller = new AbortController();
     const aborted = engine.generate({ model: "held", prompt: "silent" }, { signal: controller.signal });
     const abortedCall = engine.detokenize({ model: "held", tokens: [1] }, { signal: controller.signal });
@@ -164,11 +174,7 @@ describe("models after a crash", () => {
   });
 
   test("a crash while they are loaded again rejects what waits", async () => {
-    const engine = fakeEngine("normal", { autoReload: true });
-    const load = engine.loadModel("held");
-    await engine.ping();
-    await load;
-    await crash(engine);
+    const engine = await engineWithoutItsModel();
     const waiting = rejection(engine.generate({ model: "held", prompt: "p" }));
     await crash(engine);
     expect(await waiting).toBeInstanceOf(WorkerCrashedError);

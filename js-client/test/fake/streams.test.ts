@@ -7,7 +7,7 @@ import {
   ProtocolError,
   QueueFullError,
 } from "../../src/index.js";
-import { collect, fakeEngine, rejection, requestsSeen } from "./fake-engine.js";
+import { collect, fakeEngine, rejection, requestsSeen, TWO_TOKEN_CHUNKS } from "./fake-engine.js";
 
 const prompt = (text: string): GenerateParams => ({ model: "m", prompt: text });
 
@@ -27,13 +27,9 @@ describe("generate", () => {
 
   test("can be iterated, awaited afterwards, and iterated again", async () => {
     const generation = fakeEngine().generate({ model: "m", prompt: "p", maxTokens: 2 });
-    const chunks = [
-      { index: 0, text: "t0 ", tokenIds: [100] },
-      { index: 1, text: "t1 ", tokenIds: [101] },
-    ];
-    expect(await collect(generation)).toEqual(chunks);
+    expect(await collect(generation)).toEqual(TWO_TOKEN_CHUNKS);
     expect((await generation).text).toBe("t0 t1 ");
-    expect(await collect(generation)).toEqual(chunks);
+    expect(await collect(generation)).toEqual(TWO_TOKEN_CHUNKS);
   });
 
   test("is a promise", async () => {

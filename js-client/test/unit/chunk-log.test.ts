@@ -87,7 +87,7 @@ describe("ChunkLog", () => {
 
   test("chunks without log probabilities have none, joined or apart", () => {
     const log = new ChunkLog();
-    for (let n = 0; n < 2 * MOST_SEPARATE_CHUNKS; n++) log.add({ index: n, text: "a", tokenIds: [n] });
+    for (let n = 0; n < 2 * MOST_SEPARATE_CHUNKS; n++) log.add({ text: "a", tokenIds: [n] });
     for (const chunk of readAll(log).chunks) expect(chunk).not.toHaveProperty("logprobs");
     expect(log.output()).not.toHaveProperty("logprobs");
   });

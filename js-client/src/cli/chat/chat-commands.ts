@@ -64,9 +64,10 @@ async function save(argument: string, conversation: Conversation, io: Io): Promi
   if (argument === "") return line(io.stderr, "/save needs the name of a file.");
   const path = expandHome(argument);
   try {
-    const content = JSON.stringify({ messages: conversation.messages }, null, 2);
+    const { messages } = conversation.session;
+    const content = JSON.stringify({ messages }, null, 2);
     await writeFile(path, `${content}\n`, { flag: "wx" });
-    line(io.stderr, `Saved ${conversation.messages.length} messages to ${path}.`);
+    line(io.stderr, `Saved ${messages.length} messages to ${path}.`);
   } catch (error) {
     line(io.stderr, `Not saved: ${messageOf(error)}`);
   }

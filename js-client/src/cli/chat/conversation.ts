@@ -1,58 +1,58 @@
-import type { ChatMessage, Engine, GenerateResult, ModelRef, SamplingParams } from "../../index.js";
+import {
+  type ChatMessage,
+  type ChatParams,
+  ChatSession,
+  type Engine,
+  type GenerateResult,
+} from "../../index.js";
 
-/** A conversation's messages and its answers, one at a time. */
+/** A {@link ChatSession} whose system message can be changed, and its last answer. */
 export class Conversation {
   readonly #engine: Engine;
-  readonly #params: SamplingParams & { readonly model: ModelRef };
-  #history: ChatMessage[] = [];
-  #stop: (() => void) | undefined;
-  /** The message of role "system" in front of all; undefined: none. */
-  system: string | undefined;
+  readonly #params: ChatParams;
+  #system: string | undefined;
+  #session: ChatSession;
   /** The last answer. */
   last: GenerateResult | undefined;
 
-  constructor(engine: Engine, params: SamplingParams & { readonly model: ModelRef }, system?: string) {
+  constructor(engine: Engine, params: ChatParams, system?: string) {
     this.#engine = engine;
     this.#params = params;
-    this.system = system;
+    this.#system = system;
+    this.#session = this.#begin([]);
   }
 
-  /** All messages, the system's included. */
-  get messages(): readonly ChatMessage[] {
-    return this.system === undefined
-      ? [...this.#history]
-      : [{ role: "system", content: this.system }, ...this.#history];
+  /** The messages and the answer that is being generated. */
+  get session(): ChatSession {
+    return this.#session;
   }
 
-  /** Whether an answer is being generated. */
-  get answering(): boolean {
-    return this.#stop !== undefined;
+  /** The message of role "system" in front of all; undefined: none. */
+  get system(): string | undefined {
+    return this.#system;
+  }
+
+  set system(text: string) {
+    const said = this.#session.messages.slice(this.#system === undefined ? 0 : 1);
+    this.#system = text;
+    this.#session = this.#begin(said);
   }
 
   /** Forgets what was said; the system message stays. */
   clear(): void {
-    this.#history = [];
+    this.#session = this.#begin([]);
     this.last = undefined;
-  }
-
-  /** Stops the answer that is being generated; what there is of it stays part of the conversation. */
-  stop(): void {
-    this.#stop?.();
   }
 
   /** Gets the answer to a message; one that fails leaves the conversation as it was. */
   async send(content: string, onText: (text: string) => void): Promise<GenerateResult> {
-    const message = { role: "user", content };
-    const generation = this.#engine.generate({ ...this.#params, messages: [...this.messages, message] });
-    this.#stop = () => generation.cancel();
-    try {
-      for await (const { text } of generation) onText(text);
-      const result = await generation;
-      this.#history.push(message, { role: "assistant", content: result.text });
-      this.last = result;
-      return result;
-    } finally {
-      this.#stop = undefined;
-    }
+    const answer = this.#session.send(content);
+    for await (const { text } of answer) onText(text);
+    this.last = await answer;
+    return this.last;
+  }
+
+  #begin(messages: readonly ChatMessage[]): ChatSession {
+    return new ChatSession(this.#engine, { ...this.#params, system: this.#system, messages });
   }
 }

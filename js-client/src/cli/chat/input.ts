@@ -15,7 +15,7 @@ export interface ChatInput extends AsyncIterable<string> {
 const FENCE = '"""';
 
 /** Joins lines to messages: a `\` at the end goes on, `"""` brackets several lines. */
-export class MessageLines {
+class MessageLines {
   #lines: string[] | undefined;
   #fenced = false;
 

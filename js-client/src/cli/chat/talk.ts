@@ -9,7 +9,7 @@ import type { ChatInput } from "./input.js";
 export async function talk(conversation: Conversation, input: ChatInput, io: Io): Promise<number> {
   let interrupted = false;
   input.onInterrupt(() => {
-    if (conversation.answering) conversation.stop();
+    if (conversation.session.busy) conversation.session.stop();
     else if (input.interactive) {
       note(io, "\n(Ctrl-D or /exit ends the chat)");
       input.discard();

@@ -22,6 +22,9 @@ commands. From a pipe every line, or """ text, is a message; the first one that 
 Example: printf 'Hello!\\nAnd in French?\\n' | mlx-worker chat org/name --temperature 0
 `;
 
+// A chat prints text only.
+const { logprobs: _, "top-logprobs": __, ...CHAT_FLAGS } = SAMPLING_FLAGS;
+
 /** `chat MODEL` */
 export const chatCommand: Command = defineCommand({
   name: "chat",
@@ -29,7 +32,7 @@ export const chatCommand: Command = defineCommand({
   usage: ["chat MODEL [OPTIONS]"],
   flags: {
     system: { type: "string", help: "System message of the conversation." },
-    ...SAMPLING_FLAGS,
+    ...CHAT_FLAGS,
     ...LOAD_FLAGS,
     ...ENGINE_FLAGS,
   },

@@ -2,7 +2,7 @@ import { type Command, defineCommand } from "../command.js";
 import { examine } from "../doctor/examine.js";
 import { renderFindings } from "../doctor/report.js";
 import { ENGINE_FLAGS, expectPositionals, LOAD_FLAGS, loadOptions } from "../engine-flags.js";
-import { EXIT } from "../exit.js";
+import { EXIT, UsageError } from "../exit.js";
 import { json, line } from "../io.js";
 
 const DETAILS = `
@@ -10,6 +10,8 @@ Prints text to paste into a report: versions, where the worker was looked for, b
 self-test of a few seconds with a generated model, or with MODEL. Secrets are not printed. Exit code 1: something
 is broken.
 `;
+
+const LOAD_FLAG_NAMES = Object.keys(LOAD_FLAGS) as readonly (keyof typeof LOAD_FLAGS)[];
 
 /** `doctor [MODEL]` */
 export const doctorCommand: Command = defineCommand({
@@ -27,6 +29,11 @@ export const doctorCommand: Command = defineCommand({
   async run(values, positionals, io) {
     expectPositionals(positionals, ["MODEL"], 0);
     const [name] = positionals;
+    if (name !== undefined && values["no-self-test"] === true) {
+      throw new UsageError("MODEL and --no-self-test exclude each other");
+    }
+    const unused = LOAD_FLAG_NAMES.find((flag) => values[flag] !== undefined);
+    if (name === undefined && unused !== undefined) throw new UsageError(`--${unused} needs MODEL`);
     const model = name === undefined ? undefined : loadOptions(name, values);
     const findings = await examine({ ...values, model, skipSelfTest: values["no-self-test"] === true }, io);
     const ok = findings.every(({ status }) => status !== "fail");

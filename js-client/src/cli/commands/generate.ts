@@ -47,6 +47,9 @@ export const generateCommand: Command = defineCommand({
   async run(values, positionals, io) {
     expectPositionals(positionals, ["MODEL", "PROMPT"], 1);
     const [model = "", prompt] = positionals;
+    if (values.json !== true && (values.logprobs ?? values["top-logprobs"]) !== undefined) {
+      throw new UsageError("--logprobs and --top-logprobs need --json");
+    }
     const load = loadOptions(model, values);
     const sampling = samplingParams(values);
     const text = await promptText(prompt, io);

@@ -1,7 +1,6 @@
-import { resolve } from "node:path";
 import { type Command, defineCommand } from "../command.js";
-import { ENGINE_FLAGS, expandHome, expectPositionals } from "../engine-flags.js";
-import { EXIT } from "../exit.js";
+import { ENGINE_FLAGS, expectPositionals, modelsFolder } from "../engine-flags.js";
+import { EXIT, UsageError } from "../exit.js";
 import { bytes, table } from "../format.js";
 import { hubCacheDir } from "../hub/cache-dir.js";
 import { type Io, json, line } from "../io.js";
@@ -24,18 +23,28 @@ export const modelsCommand: Command = defineCommand({
     "Lists what lies in MLX_MODELS_DIR and in the Hugging Face cache, and whether this worker runs it.",
   async run(values, positionals, io) {
     expectPositionals(positionals, [], 0);
-    const given = values["models-dir"] ?? io.env.MLX_MODELS_DIR;
-    const modelsDir = given ? resolve(expandHome(given)) : undefined;
+    if (values.fast === true && values.worker !== undefined) {
+      throw new UsageError("--fast and --worker exclude each other");
+    }
+    const problems = new Set<string>();
+    const tell = (problem: string): unknown => problems.add(problem);
+    const modelsDir = modelsFolder(values["models-dir"], io.env);
     const hubCache = hubCacheDir(io.env);
-    const inFolder = modelsDir === undefined ? [] : await modelsInFolder(modelsDir);
-    const hub = await modelsInHub(hubCache);
-    const worker = values.fast === true ? undefined : findWorker(values.worker, io.env).path;
+    const inFolder = modelsDir === undefined ? [] : await modelsInFolder(modelsDir, tell);
+    const hub = await modelsInHub(hubCache, tell);
+    const worker = values.fast === true ? undefined : findWorker(values.worker, io.env);
+    if (worker?.problem !== undefined) tell(worker.problem);
+    // Several revisions may lead to one snapshot.
+    const facts = new Map<string, ModelFacts>();
     const models: (FoundModel & ModelFacts)[] = [];
     for (const model of [...inFolder, ...hub.models]) {
-      models.push({ ...model, ...(await describeModel(model.path, worker, io.env)) });
+      const known = facts.get(model.path) ?? (await describeModel(model.path, worker?.path, io.env, tell));
+      facts.set(model.path, known);
+      models.push({ ...model, ...known });
     }
     if (values.json === true) json(io, { modelsDir, hubCache, models, incomplete: hub.incomplete });
     else print(models, io);
+    for (const problem of problems) line(io.stderr, problem);
     for (const { id, sizeBytes } of hub.incomplete) {
       line(io.stderr, `incomplete: ${id} (${bytes(sizeBytes)}); mlx-worker pull ${id} goes on`);
     }

@@ -1,9 +1,8 @@
-import { stat } from "node:fs/promises";
 import { arch, cpus, platform, release, totalmem } from "node:os";
-import { resolve } from "node:path";
 import type { LoadModelOptions } from "../../index.js";
-import { expandHome, openEngine } from "../engine-flags.js";
+import { modelsFolder, openEngine } from "../engine-flags.js";
 import { messageOf } from "../exit.js";
+import { isFolder } from "../files.js";
 import { bytes } from "../format.js";
 import { hubCacheDir } from "../hub/cache-dir.js";
 import type { Io } from "../io.js";
@@ -67,20 +66,23 @@ function environment(io: Io): Finding {
 }
 
 async function folders(modelsDir: string | undefined, io: Io): Promise<Finding[]> {
-  const isFolder = async (path: string): Promise<boolean> =>
-    (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
-  const given = modelsDir ?? io.env.MLX_MODELS_DIR;
-  const path = given ? resolve(expandHome(given)) : undefined;
-  const missing = path !== undefined && !(await isFolder(path));
-  const cache = hubCacheDir(io.env);
+  const path = modelsFolder(modelsDir, io.env);
   return [
-    {
-      name: "models folder",
-      status: missing ? "warn" : "ok",
-      text: path === undefined ? "not set" : `${path}${missing ? " (no such folder)" : ""}`,
-    },
-    { name: "hub cache", status: "ok", text: `${cache}${(await isFolder(cache)) ? "" : " (empty)"}` },
+    path === undefined
+      ? { name: "models folder", status: "ok", text: "not set" }
+      : await folder("models folder", path, { status: "warn", text: `${path} (no such folder)` }),
+    await folder("hub cache", hubCacheDir(io.env), { status: "ok", text: `${hubCacheDir(io.env)} (empty)` }),
   ];
+}
+
+/** @param absent what to say when there is no such folder */
+async function folder(name: string, path: string, absent: Omit<Finding, "name">): Promise<Finding> {
+  let problem: string | undefined;
+  const there = await isFolder(path, (told) => {
+    problem = told;
+  });
+  if (problem !== undefined) return { name, status: "warn", text: problem };
+  return { name, ...(there ? { status: "ok", text: path } : absent) };
 }
 
 function workerVersion(path: string, io: Io): Promise<Finding> {

@@ -1,39 +1,62 @@
-import { lstat, mkdir, readFile, rename, rm, stat, statfs, symlink, writeFile } from "node:fs/promises";
-import { dirname, join, relative } from "node:path";
+import {
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  statfs,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
+import { dirname, join, relative, sep } from "node:path";
 import { systemCode } from "../exit.js";
 import { bytes } from "../format.js";
+import { BLOBS, folderOfRepo, INCOMPLETE, isCommit, REFS, SNAPSHOTS, UNWRITTEN_REF } from "./layout.js";
 import { PullError, type RepoName } from "./settings.js";
 
-/**
- * A repository's folder in the Hugging Face cache: `blobs/<digest>` has the contents, `snapshots/<commit>/<path>` links
- * to them, `refs/<revision>` has the commit.
- */
+/** A repository's folder in the Hugging Face cache. */
 export class RepoCache {
   readonly folder: string;
 
   constructor(cacheDir: string, repo: string) {
-    this.folder = join(cacheDir, `models--${repo.replaceAll("/", "--")}`);
+    this.folder = join(cacheDir, folderOfRepo(repo));
   }
 
   blob(digest: string): string {
-    return join(this.folder, "blobs", digest);
+    return join(this.folder, BLOBS, digest);
   }
 
   snapshot(commit: string): string {
-    return join(this.folder, "snapshots", commit);
+    return join(this.folder, SNAPSHOTS, commit);
   }
 
   /** The snapshot folder that a revision names, if it is there. */
   async find({ revision }: RepoName): Promise<{ commit: string; path: string } | undefined> {
-    const isCommit = /^[0-9a-f]{40}$/.test(revision);
     try {
-      const ref = isCommit ? revision : await readFile(join(this.folder, "refs", revision), "utf8");
+      const ref = isCommit(revision) ? revision : await readFile(join(this.folder, REFS, revision), "utf8");
       const commit = ref.trim();
       const path = this.snapshot(commit);
       return (await stat(path)).isDirectory() ? { commit, path } : undefined;
-    } catch {
-      return undefined;
+    } catch (error) {
+      if (systemCode(error) === "ENOENT") return undefined;
+      throw error;
     }
+  }
+
+  /** The files of a snapshot, less those whose content is missing. */
+  async files(commit: string): Promise<{ path: string; size: number }[]> {
+    const folder = this.snapshot(commit);
+    const files: { path: string; size: number }[] = [];
+    for (const path of (await readdir(folder, { recursive: true })).sort()) {
+      const found = await stat(join(folder, path)).catch((error: unknown) => {
+        if (systemCode(error) === "ENOENT") return undefined;
+        throw error;
+      });
+      if (found?.isFile() === true) files.push({ path: path.split(sep).join("/"), size: found.size });
+    }
+    return files;
   }
 
   /** Links a blob into a snapshot. */
@@ -50,11 +73,12 @@ export class RepoCache {
   /** Lets a revision name a commit, in one step. A commit needs no name. */
   async setRevision(revision: string, commit: string): Promise<void> {
     if (revision === commit) return;
-    const ref = join(this.folder, "refs", revision);
+    const ref = join(this.folder, REFS, revision);
+    const unwritten = `${ref}.${process.pid}${UNWRITTEN_REF}`;
     await writing(ref, async () => {
       await mkdir(dirname(ref), { recursive: true });
-      await writeFile(`${ref}.${process.pid}.tmp`, commit);
-      await rename(`${ref}.${process.pid}.tmp`, ref);
+      await writeFile(unwritten, commit);
+      await rename(unwritten, ref);
     });
   }
 
@@ -71,6 +95,7 @@ export class RepoCache {
     await writing(path, () =>
       create().catch(async (error: unknown) => {
         if (systemCode(error) !== "EEXIST") throw error;
+        // A lock that is gone, or cannot be read, names no process; writing it again tells.
         const owner = Number(await readFile(path, "utf8").catch(() => ""));
         if (isRunning(owner)) {
           const message = `process ${owner} is pulling this repository already; if it is not, remove ${path}`;
@@ -85,16 +110,16 @@ export class RepoCache {
 
   /** @throws PullError when the disk has no room for `needed` more bytes */
   async requireSpace(needed: number): Promise<void> {
-    await writing(this.folder, () => mkdir(join(this.folder, "blobs"), { recursive: true }));
+    await writing(this.folder, () => mkdir(join(this.folder, BLOBS), { recursive: true }));
     const { bavail, bsize } = await statfs(this.folder);
     const free = bavail * bsize;
     if (free < needed) throw diskFull(this.folder, { required_bytes: needed, available_bytes: free });
   }
 }
 
-/** Where the content of a blob is while it comes in; Hugging Face's own tools have another name for theirs. */
+/** Where the content of a blob is while it comes in. */
 export function incompleteOf(blob: string): string {
-  return `${blob}.mlx-worker.incomplete`;
+  return `${blob}${INCOMPLETE}`;
 }
 
 function isRunning(pid: number): boolean {
@@ -110,6 +135,7 @@ export async function sizeOf(path: string): Promise<number | undefined> {
   try {
     return (await lstat(path)).size;
   } catch {
+    // Whatever keeps it from being looked at keeps it from being written, and is told then.
     return undefined;
   }
 }

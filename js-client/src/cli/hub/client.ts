@@ -1,6 +1,7 @@
 import { HubApiError, listFiles, modelInfo } from "@huggingface/hub";
 import { messageOf } from "../exit.js";
 import { Interrupted } from "../io.js";
+import { isCommit } from "./layout.js";
 import { type HubSettings, PullError, type RepoName } from "./settings.js";
 
 /** A file of a repository. */
@@ -35,7 +36,7 @@ export class HubClient {
     const common = { hubUrl: this.#settings.endpoint, fetch: this.#fetch };
     return this.#typed(repo, revision, async () => {
       const info = await modelInfo({ ...common, name: repo, revision, additionalFields: ["sha", "tags"] });
-      if (!/^[0-9a-f]{40}$/.test(info.sha)) {
+      if (!isCommit(info.sha)) {
         throw new PullError("BadListing", `the hub names no commit of ${repo}@${revision}`);
       }
       const files: RemoteFile[] = [];

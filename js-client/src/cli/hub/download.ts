@@ -116,6 +116,7 @@ async function* bodyOf(response: Response, endpoint: string): AsyncGenerator<Uin
       yield value;
     }
   } finally {
+    // A connection that broke has told why already; there is nothing left of it to cancel.
     await reader?.cancel().catch(() => {});
   }
 }

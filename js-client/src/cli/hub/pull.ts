@@ -47,10 +47,10 @@ const RETRY_DELAYS_MS = [500, 1000, 2000, 4000, 8000] as const;
 export async function pull(name: RepoName, options: PullOptions): Promise<PullResult> {
   const { settings, signal, progress } = options;
   const cache = new RepoCache(settings.cacheDir, name.repo);
-  if (settings.offline) return offline(name, cache);
+  if (settings.offline) return offline(name, cache, options);
   const client = new HubClient(settings, signal);
   const snapshot = await client.snapshot(name);
-  const files = selectFiles(snapshot, options);
+  const files = selectFiles(name.repo, snapshot.files, options);
   const { commit, license } = snapshot;
   const result = { ...name, commit, path: cache.snapshot(commit), license };
   progress.onStart(snapshot, files);
@@ -95,9 +95,13 @@ async function missingBytes(cache: RepoCache, files: readonly RemoteFile[]): Pro
   return missing;
 }
 
-async function offline(name: RepoName, cache: RepoCache): Promise<PullResult> {
+/** What is there already of what was asked for. */
+async function offline(name: RepoName, cache: RepoCache, selection: Selection): Promise<PullResult> {
   const found = await cache.find(name);
-  if (found !== undefined) return { ...name, ...found, files: [] };
+  if (found !== undefined) {
+    const files = selectFiles(name.repo, await cache.files(found.commit), selection);
+    return { ...name, ...found, files: files.map((file) => ({ ...file, outcome: "cached" })) };
+  }
   const message = `${name.repo}@${name.revision} is not in ${cache.folder}, and HF_HUB_OFFLINE forbids to download it`;
   throw new PullError("Offline", message);
 }

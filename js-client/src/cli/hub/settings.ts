@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expandHome } from "../engine-flags.js";
-import { CommandError, UsageError } from "../exit.js";
+import { CommandError, messageOf, systemCode, UsageError } from "../exit.js";
 import type { Io } from "../io.js";
 import { hfHome, hubCacheDir } from "./cache-dir.js";
 
@@ -17,7 +17,7 @@ export interface HubSettings {
   readonly offline: boolean;
 }
 
-/** @throws UsageError for an `HF_ENDPOINT` that is no HTTP address */
+/** @throws UsageError for an `HF_ENDPOINT` that is no HTTP address, and for a token that cannot be read */
 export function hubSettings(env: Io["env"]): HubSettings {
   const home = hfHome(env);
   const endpoint = (env.HF_ENDPOINT || "https://huggingface.co").replace(/\/+$/, "");
@@ -26,17 +26,20 @@ export function hubSettings(env: Io["env"]): HubSettings {
   }
   return {
     endpoint,
-    token: env.HF_TOKEN?.trim() || tokenFile(expandHome(env.HF_TOKEN_PATH || join(home, "token"))),
+    token: env.HF_TOKEN?.trim() || tokenFile(env.HF_TOKEN_PATH, join(home, "token")),
     cacheDir: hubCacheDir(env),
     offline: /^(1|true|yes|on)$/i.test(env.HF_HUB_OFFLINE ?? ""),
   };
 }
 
-function tokenFile(path: string): string | undefined {
+/** The token in the file that was named, or in the default one, which need not be there. */
+function tokenFile(named: string | undefined, byDefault: string): string | undefined {
+  const path = named ? expandHome(named) : byDefault;
   try {
     return readFileSync(path, "utf8").trim() || undefined;
-  } catch {
-    return undefined;
+  } catch (error) {
+    if (!named && systemCode(error) === "ENOENT") return undefined;
+    throw new UsageError(`${named ? "HF_TOKEN_PATH: " : ""}the token cannot be read: ${messageOf(error)}`);
   }
 }
 

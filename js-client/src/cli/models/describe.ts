@@ -1,7 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { messageOf } from "../exit.js";
+import { ifThere, isGguf, type Tell } from "../files.js";
 import type { Io } from "../io.js";
-import { lacksInspect, runWorker } from "../worker-binary.js";
+import { lacksInspect, runWorker, tooOldToInspect } from "../worker-binary.js";
 
 /** What can be said about a model without loading it. */
 export interface ModelFacts {
@@ -17,7 +19,7 @@ export interface ModelFacts {
 }
 
 /**
- * Asks the worker's `inspect`; without a worker, or with one that lacks it, config.json tells what it can.
+ * Asks the worker's `inspect`; without a worker, or where that fails, config.json tells what it can.
  *
  * @param worker path of the worker's executable
  */
@@ -25,13 +27,24 @@ export async function describeModel(
   path: string,
   worker: string | undefined,
   env: Io["env"],
+  tell: Tell,
 ): Promise<ModelFacts> {
   if (worker !== undefined) {
-    const output = await runWorker(worker, ["inspect", path, "--json"], env).catch(() => undefined);
-    const report = output === undefined || lacksInspect(output) ? undefined : parseObject(output.stdout);
-    if (report !== undefined) return fromReport(report);
+    try {
+      const output = await runWorker(worker, ["inspect", path, "--json"], env);
+      const report = lacksInspect(output) ? undefined : parseObject(output.stdout);
+      if (report !== undefined) return fromReport(report);
+      const { code, stderr } = output;
+      tell(
+        lacksInspect(output)
+          ? tooOldToInspect(worker)
+          : `${worker} inspect ${path} ended with exit code ${code}: ${stderr.trim() || "no output"}`,
+      );
+    } catch (error) {
+      tell(messageOf(error));
+    }
   }
-  return fromConfig(path);
+  return fromConfig(path, tell);
 }
 
 function fromReport(report: Readonly<Record<string, unknown>>): ModelFacts {
@@ -45,8 +58,10 @@ function fromReport(report: Readonly<Record<string, unknown>>): ModelFacts {
 }
 
 /** Facts from a folder's config.json; nothing is known of a .gguf file. */
-export async function fromConfig(path: string): Promise<ModelFacts> {
-  const config = parseObject(await readFile(join(path, "config.json"), "utf8").catch(() => "")) ?? {};
+export async function fromConfig(path: string, tell: Tell): Promise<ModelFacts> {
+  const file = join(path, "config.json");
+  const source = isGguf(path) ? undefined : await ifThere(file, readFile(file, "utf8"), tell);
+  const config = parseObject(source ?? "") ?? {};
   return {
     architecture: text(config.model_type),
     supported: undefined,
@@ -74,6 +89,7 @@ function parseObject(source: string): Readonly<Record<string, unknown>> | undefi
     const value: unknown = JSON.parse(source);
     return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
   } catch {
+    // Not JSON: nothing is known from it.
     return undefined;
   }
 }

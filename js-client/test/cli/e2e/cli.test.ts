@@ -1,6 +1,7 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { text as readText } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -93,6 +94,19 @@ describe("the built command line with the real worker", () => {
       expect(ttftMs).toBeGreaterThan(0);
       expect(totalTokensPerSecond).toBeGreaterThan(0);
     }
+  });
+
+  test.each(["stdout", "stderr"] as const)("a reader of %s that goes away is no failure", async (name) => {
+    const env = { ...ENV, HF_HUB_CACHE: temporaryFolder(), MLX_MODELS_DIR: undefined };
+    const child = spawn(process.execPath, [CLI, "models", "--json"], { env });
+    child[name].destroy();
+    const other = name === "stdout" ? child.stderr : child.stdout;
+    const [code, text] = await Promise.all([
+      new Promise((resolve) => child.on("close", resolve)),
+      readText(other),
+    ]);
+    expect(code).toBe(0);
+    if (name === "stderr") expect(JSON.parse(text)).toMatchObject({ models: [] });
   });
 
   test("SIGINT ends generate with what there is", async () => {

@@ -1,4 +1,7 @@
-import { describe, expect, test } from "vitest";
+import { rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, onTestFinished, test } from "vitest";
 import {
   createEngine,
   ENGINE_API_SNAPSHOT_VERSION,
@@ -124,6 +127,48 @@ describe("models", () => {
   });
 });
 
+describe("models after a crash", () => {
+  const crash = (engine: Engine) => rejection(engine.generate({ model: "m", prompt: "die" }));
+  const ids = (engine: Engine) => engine.listModels().map(({ descriptor }) => descriptor.id);
+
+  test("come back with autoReload, with their paths and the defaults of their generations", async () => {
+    const engine = await compatEngine({ autoReload: true });
+    const seen: [string, string | undefined][] = [];
+    engine.on("model:loaded", ({ modelId, handle }) => seen.push([modelId, handle.descriptor.path]));
+    engine.on("model:invalidated", ({ modelId }) => seen.push([modelId, "lost"]));
+    await engine.loadModel({ model: "m", localPath: "/m", parameters: { maxTokens: 1 } });
+    await crash(engine);
+    expect(ids(engine)).toEqual([]);
+    expect(engine.getModelInfo("m")).toBeUndefined();
+    expect((await engine.getCacheStats()).loadedModels).toBe(0);
+    expect(await engine.generate({ model: "m", prompt: "p" })).toBe("t0 ");
+    expect(ids(engine)).toEqual(["m"]);
+    expect(seen).toEqual([
+      ["m", "/m"],
+      ["m", "lost"],
+      ["m", "/m"],
+    ]);
+    expect(await engine.healthCheck()).toMatchObject({ stateConsistent: true, stateErrors: [] });
+    expect(await engine.generate({ model: "m", prompt: "p" })).toBe("t0 ");
+  });
+
+  test("can be unloaded, also those that cannot be loaded again", async () => {
+    const file = join(tmpdir(), `mlx-worker-compat-model-${process.pid}`);
+    writeFileSync(file, "");
+    onTestFinished(() => rmSync(file, { force: true }));
+    const engine = await compatEngine({ autoReload: true });
+    await engine.loadModel("m");
+    await engine.loadModel({ model: "file", localPath: file });
+    rmSync(file);
+    await crash(engine);
+    await engine.unloadModel("file");
+    await engine.unloadModel("m");
+    await engine.getRuntimeInfo();
+    expect(ids(engine)).toEqual([]);
+    expect(await engine.healthCheck()).toMatchObject({ stateErrors: [], loadedModels: 0 });
+  });
+});
+
 describe("generations", () => {
   test("are chunks or text, under both names", async () => {
     const engine = await compatEngine();
@@ -165,6 +210,25 @@ describe("generations", () => {
     });
     expect(generated[2]).toMatchObject({ prompt_tokens: [3] });
     expect(generated[2]).not.toHaveProperty("prompt");
+  });
+
+  test("have the defaults of their model under every name, and what they say themselves comes first", async () => {
+    const requests = await requestsOf(async (engine) => {
+      const structured = { schema: {}, format: "json" } as const;
+      const parameters = { streaming: false, structured, hints: {} };
+      await engine.loadModel({ model: "m", parameters });
+      await engine.generate({ model: "m", prompt: "p" });
+      await engine.generate({ model_id: "m", prompt: "p", streaming: true });
+      await engine.loadModel({ model: "n", parameters: { stream: false }, streaming: true });
+      await engine.generate({ model: "n", prompt: "p" });
+    });
+    const generated = requests.filter(({ method }) => method === "generate").map(({ params }) => params);
+    const guidance = { mode: "json_schema", schema: {} };
+    expect(generated).toMatchObject([
+      { model_id: "m", stream: false, guidance },
+      { model_id: "m", stream: true, guidance },
+      { model_id: "n", stream: true },
+    ]);
   });
 
   test("that fail after they have started are an error chunk; generate() rejects", async () => {
@@ -274,6 +338,14 @@ test("what the worker tells of itself, under both names", async () => {
   expect(engine.getBatchStats()).toBeUndefined();
   engine.resetBatchStats();
   await engine.flushBatches();
+});
+
+test("healthCheck asks the worker once", async () => {
+  const requests = await requestsOf(async (engine) => {
+    await engine.loadModel("m");
+    await engine.healthCheck();
+  });
+  expect(requests.map(({ method }) => method)).toEqual(["load_model", "runtime/state"]);
 });
 
 test("what the worker does not offer is refused by the typed error, and is an event", async () => {

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { errorOfChunk } from "../../../src/compat/chunk-stream.js";
 import { codeOfKind, toEngineError } from "../../../src/compat/errors.js";
 import { EngineClientError, TimeoutError } from "../../../src/compat/index.js";
 import { ERROR_CODES, MlxWorkerError, type MlxWorkerErrorKind } from "../../../src/index.js";
@@ -64,4 +65,9 @@ test("other errors are cancelled, late or unknown", () => {
   });
   expect(toEngineError(new Error("odd"))).toMatchObject({ code: "UnknownError", message: "odd" });
   expect(codeOfKind("of a later version")).toBe("UnknownError");
+});
+
+test("an error chunk has the code of its error", () => {
+  expect(errorOfChunk({ code: "TransportError", message: "gone" }).code).toBe("TransportError");
+  expect(errorOfChunk({ message: "odd" }).code).toBe("UnknownError");
 });
