@@ -31,13 +31,13 @@ var Errors = []ErrorKind{
 	{string(fault.Tokenizer), -32003, "A tokenizer or chat template cannot be loaded or fails on an input.", ""},
 	{string(fault.Guidance), -32004, "A schema or grammar cannot be compiled. Generation never falls back to free text.", ""},
 	{string(fault.ModelNotLoaded), -32005, "No model is loaded under the id.", "`model_id`"},
-	{string(fault.QueueFull), -32006, "Too many requests wait already.", "`limit`, `queued`, `retry_after_ms`"},
-	{string(fault.Cancelled), -32007, "The request was cancelled before it started.", ""},
-	{string(fault.ShuttingDown), -32007, "The worker takes no more work.", ""},
+	{string(fault.QueueFull), -32006, "Too many generations wait (`MLX_MAX_QUEUE`), or 1024 requests of any kind are being worked on.", "`limit`, `queued`, `retry_after_ms`"},
+	{string(fault.Cancelled), -32007, "The request was cancelled before it started, or its model was unloaded by force while the stream ran.", ""},
+	{string(fault.ShuttingDown), -32007, "The worker takes no more work, or ends before a running stream has finished.", ""},
 	{string(fault.ContextLengthExceeded), -32008, "The prompt does not leave room for one token in the model's context.", "`limit`, `prompt_tokens`"},
-	{string(fault.InsufficientMemory), -32009, "Refused at admission for lack of memory.", "`required_bytes`, `available_bytes`"},
+	{string(fault.InsufficientMemory), -32009, "Refused for lack of memory: a generation at admission, or a load whose quantised matrices have to become dense.", "`required_bytes`, `available_bytes`"},
 	{string(fault.Unsupported), -32010, "A known method, option or model feature that this build does not offer.", "`what`"},
-	{string(fault.Busy), -32011, "What the request would change is in use.", ""},
+	{string(fault.Busy), -32011, "What the request would change is in use: a model by streams, by a load or an unload, an id by another model.", "one of `streams` (how many use the model), `state` (of the model), `model_id`"},
 	{string(fault.Runtime), -32099, "Anything else. The log on stderr tells more.", ""},
 }
 

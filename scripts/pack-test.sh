@@ -5,6 +5,9 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 logged pack "$ROOT/scripts/pack.sh"
+client=("$ROOT"/dist/mlx-worker-[0-9]*.tgz)
+node "$ROOT/scripts/size-budget.mjs" "${client[0]}" >&2 ||
+  die "the npm package is over its budget (scripts/size-budget.mjs)"
 app=$(scratch)
 trap 'rm -rf "$app"' EXIT
 cd "$app"

@@ -60,6 +60,31 @@ vitest() {
     --reporter=default --reporter=json --outputFile.json="$reports/vitest-$1.json")
 }
 
+# vitest_with_node FOLDER NAME ARGUMENT...: the client's tests under the Node.js of FOLDER, which is
+# also what they start themselves; the report is vitest-NAME.json.
+vitest_with_node() {
+  local folder=$1 name=$2
+  shift 2
+  (cd js-client && PATH="$folder/bin:$PATH" npx --no-install vitest run "$@" \
+    --reporter=default --reporter=json --outputFile.json="$reports/vitest-$name.json")
+}
+
+# node_stages: what depends on the version of Node.js, under another one than the installed one. Types
+# don't: the unit tests are given by their folders, which leaves out those of test/types.
+node_stages() {
+  local node version=${NODE_TEST_VERSION%%.*}
+  if [ "$OS-$ARCH" != Linux-x86_64 ]; then
+    say "not run under Node.js $version: what is pinned is for Linux x86-64, and this is $OS on $ARCH"
+  elif node=$(scripts/fetch-node.sh); then
+    stage "vitest-unit-node$version.json" vitest_with_node "$node" "unit-node$version" --project unit \
+      test/unit test/fake test/cli
+    stage "vitest-e2e-node$version.json" vitest_with_node "$node" "e2e-node$version" --project e2e \
+      test/e2e/package.test.ts test/e2e/generate.test.ts test/e2e/examples.test.ts
+  else
+    stage "node$version" false
+  fi
+}
+
 # The benchmarks' own tests, which start no engine.
 vitest_bench() {
   npx --no-install vitest run --dir bench \

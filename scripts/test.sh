@@ -12,5 +12,7 @@ stage go-mlx-race.json go_test mlx-race -race -count=1 -timeout 30m
 stage vitest-unit.json vitest unit
 stage vitest-bench.json vitest_bench
 stage vitest-e2e.json vitest e2e
+node_stages
+stage reference npm run --silent docs:api
 stage package scripts/pack-test.sh
 finish

@@ -30,6 +30,12 @@ export class ChatSession {
   #messages: ChatMessage[];
   #answer: Generation | undefined;
 
+  /**
+   * Begins a conversation; nothing is sent yet.
+   *
+   * @param engine what answers, with the model loaded
+   * @param params the model, how its answers are generated, and how the conversation begins
+   */
   constructor(engine: Pick<Engine, "chat">, params: ChatSessionParams) {
     const { system, messages = [], ...rest } = params;
     this.#engine = engine;

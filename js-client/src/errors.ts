@@ -14,10 +14,13 @@ export type MlxWorkerErrorKind = ErrorKind | ClientErrorKind;
 
 /** What an error is made of, apart from its message. */
 export interface MlxWorkerErrorOptions {
+  /** Class of the failure. */
   readonly kind: MlxWorkerErrorKind;
   /** JSON-RPC code; by default the code of `kind`, absent for client-side kinds. */
   readonly code?: number | undefined;
+  /** Structured details. Default: none. */
   readonly data?: Readonly<Record<string, unknown>> | undefined;
+  /** What led to it, as of every `Error`. */
   readonly cause?: unknown;
 }
 
@@ -124,12 +127,14 @@ export class ContextLengthExceededError extends MlxWorkerError {
   }
 }
 
-/** The request was refused because its memory is not available. */
+/** A generation, or a load whose matrices have to become dense, was refused because its memory is not available. */
 export class InsufficientMemoryError extends MlxWorkerError {
   override readonly name: string = "InsufficientMemoryError";
+  /** Bytes that the request, or the load, may come to need. */
   get requiredBytes(): number | undefined {
     return this.numberField("required_bytes");
   }
+  /** Bytes that are left for it. */
   get availableBytes(): number | undefined {
     return this.numberField("available_bytes");
   }

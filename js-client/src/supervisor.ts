@@ -1,6 +1,6 @@
 import { Connection } from "./connection.js";
 import { CrashBreaker } from "./crash-breaker.js";
-import { EngineClosedError, type MlxWorkerError } from "./errors.js";
+import { EngineClosedError, type MlxWorkerError, WorkerCrashedError } from "./errors.js";
 import type { EventHub } from "./event-hub.js";
 import { KeptModels } from "./kept-models.js";
 import { resolveWorker } from "./resolve-worker.js";
@@ -100,7 +100,7 @@ export class WorkerSupervisor {
       this.#setStatus("stopped");
       return;
     }
-    this.#breaker.record(reason);
+    if (!wasAskedToEnd(reason)) this.#breaker.record(reason);
     this.#setStatus("failed", { error: reason });
     this.models.invalidate(reason);
   }
@@ -110,4 +110,12 @@ export class WorkerSupervisor {
     this.#status = status;
     this.#options.hub.emit("worker:status", { status, previousStatus, ...details });
   }
+}
+
+/**
+ * Whether somebody else ended the worker by SIGTERM, such as a service manager that signals a whole group: a worker that
+ * was ready ends with exit code 0 when it is asked to, and never by a fault.
+ */
+function wasAskedToEnd(reason: MlxWorkerError): boolean {
+  return reason instanceof WorkerCrashedError && reason.exitCode === 0;
 }

@@ -100,7 +100,11 @@ export class Engine extends EventEmitter<EngineEventMap> {
     });
   }
 
-  /** Loads a model, or returns the handle of one that is loaded. */
+  /**
+   * Loads a model, or returns the handle of one that is loaded.
+   *
+   * @throws EngineClientError with code ModelLoadError, or what else keeps the worker from loading
+   */
   loadModel(options: LoadModelOptions | SnakeCaseLoadModelOptions | string): Promise<ModelHandle> {
     return this.#try("loadModel", async () => {
       const request = readLoadOptions(options);
@@ -137,7 +141,11 @@ export class Engine extends EventEmitter<EngineEventMap> {
     for (const name of id === undefined ? drafts : [id]) await this.unloadModel(name);
   }
 
-  /** Whether a model can draft for another. */
+  /**
+   * Whether a model can draft for another.
+   *
+   * @throws EngineClientError of kind "Unsupported": the worker does not compare models
+   */
   isDraftModelCompatible(_primary: ModelIdentifier, _draft: ModelIdentifier): Promise<CompatibilityReport> {
     return this.#try("isDraftModelCompatible", () => {
       throw unsupported("draft models");
@@ -165,7 +173,11 @@ export class Engine extends EventEmitter<EngineEventMap> {
     });
   }
 
-  /** The text that is generated. */
+  /**
+   * The whole text that is generated.
+   *
+   * @throws EngineClientError when the generation fails, also after it has started
+   */
   generate(
     params: GeneratorParams | SnakeCaseGeneratorParams,
     options: CreateGeneratorOptions = {},
@@ -173,6 +185,11 @@ export class Engine extends EventEmitter<EngineEventMap> {
     return textOf(this.createGenerator(params, options));
   }
 
+  /**
+   * The tokens of a text and their vocabulary entries.
+   *
+   * @throws EngineClientError with code ModelNotLoaded or TokenizerError
+   */
   tokenize(request: TokenizeRequest | SnakeCaseTokenizeRequest): Promise<TokenizeResponse> {
     return this.#try("tokenize", async () => {
       const { addBos, modelId, ...rest } = camelParams(request);
@@ -198,11 +215,17 @@ export class Engine extends EventEmitter<EngineEventMap> {
     return this.#live().map(({ handle }) => handle);
   }
 
+  /** The handle of a model that this engine has loaded; undefined for others. */
   getModelInfo(id: ModelIdentifier): ModelHandle | undefined {
     const known = this.#models.get(id);
     return known?.live === true ? known.handle : undefined;
   }
 
+  /**
+   * Versions and memory of the worker, which is started if there is none.
+   *
+   * @throws EngineClientError when it does not start
+   */
   getRuntimeInfo(): Promise<RuntimeInfo> {
     return this.#try("getRuntimeInfo", async () => {
       const { version, mlxVersion, capabilities, memory } = await this.#worker.runtimeInfo();
@@ -267,6 +290,7 @@ export class Engine extends EventEmitter<EngineEventMap> {
     await this.loadModel(options);
   }
 
+  /** The models that this engine has loaded, and when each was used last. */
   async getCacheStats(): Promise<ModelCacheStats> {
     const models = this.#live().map(({ handle, lastAccess }) => ({
       modelId: handle.descriptor.id,
@@ -280,12 +304,14 @@ export class Engine extends EventEmitter<EngineEventMap> {
     };
   }
 
+  /** @throws EngineClientError of kind "Unsupported": the worker has no vision models */
   loadVisionModel(_options: LoadVisionModelOptions): Promise<VisionModelHandle> {
     return this.#try("loadVisionModel", () => {
       throw unsupported("vision models");
     });
   }
 
+  /** @throws EngineClientError of kind "Unsupported", with the first chunk: the worker has no vision models */
   createVisionGenerator(
     _params: VisionGeneratorParams,
     _options: CreateGeneratorOptions = {},
@@ -299,32 +325,32 @@ export class Engine extends EventEmitter<EngineEventMap> {
     })();
   }
 
-  /** {@link loadModel} */
+  /** The same as {@link loadModel}. */
   load_model(options: LoadModelOptions | SnakeCaseLoadModelOptions | string): Promise<ModelHandle> {
     return this.loadModel(options);
   }
 
-  /** {@link loadDraftModel} */
+  /** The same as {@link loadDraftModel}. */
   load_draft_model(options: LoadModelOptions | SnakeCaseLoadModelOptions | string): Promise<ModelHandle> {
     return this.loadDraftModel(options);
   }
 
-  /** {@link unloadModel} */
+  /** The same as {@link unloadModel}. */
   unload_model(id: ModelIdentifier): Promise<void> {
     return this.unloadModel(id);
   }
 
-  /** {@link unloadDraftModel} */
+  /** The same as {@link unloadDraftModel}. */
   unload_draft_model(id?: ModelIdentifier): Promise<void> {
     return this.unloadDraftModel(id);
   }
 
-  /** {@link isDraftModelCompatible} */
+  /** The same as {@link isDraftModelCompatible}. */
   is_draft_model_compatible(primary: ModelIdentifier, draft: ModelIdentifier): Promise<CompatibilityReport> {
     return this.isDraftModelCompatible(primary, draft);
   }
 
-  /** {@link createGenerator} */
+  /** The same as {@link createGenerator}. */
   create_generator(
     params: GeneratorParams | SnakeCaseGeneratorParams,
     options: CreateGeneratorOptions = {},
@@ -332,42 +358,42 @@ export class Engine extends EventEmitter<EngineEventMap> {
     return this.createGenerator(params, options);
   }
 
-  /** {@link listModels} */
+  /** The same as {@link listModels}. */
   list_models(): ModelHandle[] {
     return this.listModels();
   }
 
-  /** {@link getModelInfo} */
+  /** The same as {@link getModelInfo}. */
   get_model_info(id: ModelIdentifier): ModelHandle | undefined {
     return this.getModelInfo(id);
   }
 
-  /** {@link getRuntimeInfo} */
+  /** The same as {@link getRuntimeInfo}. */
   get_runtime_info(): Promise<RuntimeInfo> {
     return this.getRuntimeInfo();
   }
 
-  /** {@link healthCheck} */
+  /** The same as {@link healthCheck}. */
   health_check(): Promise<HealthStatus> {
     return this.healthCheck();
   }
 
-  /** {@link warmupModel} */
+  /** The same as {@link warmupModel}. */
   warmup_model(options: LoadModelOptions | string): Promise<void> {
     return this.warmupModel(options);
   }
 
-  /** {@link getCacheStats} */
+  /** The same as {@link getCacheStats}. */
   get_cache_stats(): Promise<ModelCacheStats> {
     return this.getCacheStats();
   }
 
-  /** {@link loadVisionModel} */
+  /** The same as {@link loadVisionModel}. */
   load_vision_model(options: LoadVisionModelOptions): Promise<VisionModelHandle> {
     return this.loadVisionModel(options);
   }
 
-  /** {@link createVisionGenerator} */
+  /** The same as {@link createVisionGenerator}. */
   create_vision_generator(
     params: VisionGeneratorParams,
     options: CreateGeneratorOptions = {},

@@ -29,6 +29,7 @@ export type * from "./events.js";
 export * from "./helpers.js";
 export { createMLXEngine, MLXEngine } from "./mlx-engine.js";
 export * from "./module-helpers.js";
+export type { GenerationSettings } from "./params.js";
 export { GenerationStatsCollector, type StatsCollectorOptions } from "./stats-collector.js";
 export type * from "./types.js";
 export * from "./validators.js";

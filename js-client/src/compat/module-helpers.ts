@@ -11,7 +11,13 @@ function sharedEngine(): Engine {
   return shared;
 }
 
-/** Loads a model into the engine that these functions share. */
+/**
+ * Loads a model into the engine that these functions share.
+ *
+ * @param model id of a model, or options of `Engine.loadModel`
+ * @param options of a load by id
+ * @throws EngineClientError when the worker does not start or the model cannot be loaded
+ */
 export async function load_model(
   model: string | LoadModelOptions,
   options?: Partial<Omit<LoadModelOptions, "model">>,
@@ -20,7 +26,11 @@ export async function load_model(
   return sharedEngine().loadModel(given);
 }
 
-/** Generates from text or token ids. */
+/**
+ * Generates from text or token ids, once the first chunk is asked for; see `Engine.createGenerator`.
+ *
+ * @throws EngineClientError with the first chunk when the generation does not start
+ */
 export async function* create_generator(
   model_kit: ModelHandle,
   prompt: string | number[],
@@ -35,6 +45,12 @@ export async function* create_generator(
   yield* chunks;
 }
 
+/**
+ * The tokens of a text.
+ *
+ * @param options `add_bos` adds the model's special tokens, which is the default
+ * @throws EngineClientError when the model is not loaded
+ */
 export async function tokenize(
   model_kit: ModelHandle,
   text: string,
@@ -43,7 +59,11 @@ export async function tokenize(
   return sharedEngine().tokenize({ ...options, model: model_kit.descriptor.id, text });
 }
 
-/** The text that is generated from text or token ids. */
+/**
+ * The whole text that is generated from text or token ids.
+ *
+ * @throws EngineClientError when the generation fails
+ */
 export function generate(
   model_kit: ModelHandle,
   prompt: string | number[],
@@ -52,6 +72,7 @@ export function generate(
   return textOf(create_generator(model_kit, prompt, params));
 }
 
+/** Unloads a model and cancels its generations; does nothing for one that is not loaded. */
 export async function unload_model(model_kit: ModelHandle): Promise<void> {
   await sharedEngine().unloadModel(model_kit.descriptor.id);
 }
@@ -63,7 +84,7 @@ export async function shutdown(): Promise<void> {
   await ending?.shutdown();
 }
 
-/** The shared engine, once a function has needed it. */
+/** The shared engine; null until a function has needed it, and after {@link shutdown}. */
 export function getEngine(): Engine | null {
   return shared;
 }

@@ -2,7 +2,7 @@ import { camelCase } from "../casing.js";
 import { isObject } from "../params.js";
 import type { LoadModelOptions as WorkerLoadOptions } from "../types/engine.js";
 import type { GenerateParams as WorkerGenerateParams } from "../types/generate.js";
-import { unsupported } from "./errors.js";
+import { EngineClientError, unsupported } from "./errors.js";
 import type {
   GeneratorParams,
   LoadModelOptions,
@@ -79,8 +79,13 @@ export function readGeneratorParams(
 ): WorkerGenerateParams {
   const own = generationParams(input);
   const defaults = typeof own.model === "string" ? defaultsOf(own.model) : undefined;
-  const { hints: _, structured, multimodal, prompt, ...given } = { ...defaults, ...own };
+  if (own.structured !== undefined && own.guidance !== undefined) {
+    throw new EngineClientError("InvalidParams", "structured and guidance exclude each other");
+  }
+  const { hints: _, structured: asked, multimodal, prompt, ...given } = { ...defaults, ...own };
   if (multimodal !== undefined) throw unsupported("multimodal");
+  // Both say what the text has to look like: a default gives way to the call's own, whichever it is.
+  const structured = own.guidance === undefined ? asked : undefined;
   return {
     ...given,
     ...(given.promptTokens === undefined ? { prompt: renderPrompt(prompt) } : {}),

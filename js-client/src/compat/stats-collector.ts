@@ -1,5 +1,6 @@
 import type { GenerationStats } from "./types.js";
 
+/** Options of {@link GenerationStatsCollector}. */
 export interface StatsCollectorOptions {
   /** Starts the clock with the first token. Default true. */
   autoStart?: boolean;
@@ -37,6 +38,7 @@ export class GenerationStatsCollector {
     this.#lastTime ??= performance.now();
   }
 
+  /** Forgets everything; the clock stands. */
   reset(): void {
     this.#startTime = undefined;
     this.#firstTokenTime = undefined;
@@ -44,6 +46,7 @@ export class GenerationStatsCollector {
     this.#tokens = 0;
   }
 
+  /** The figures so far. */
   getStats(): GenerationStats {
     const { totalTime, timeToFirstToken } = this;
     return {
@@ -54,30 +57,34 @@ export class GenerationStatsCollector {
     };
   }
 
+  /** Tokens a second of {@link totalTime}; 0 before the clock runs. */
   get tokensPerSecond(): number {
     return this.getStats().tokensPerSecond;
   }
 
-  /** Seconds. */
+  /** Seconds from the start of the clock to the first token; 0 before it. */
   get timeToFirstToken(): number {
     if (this.#startTime === undefined || this.#firstTokenTime === undefined) return 0;
     return Math.max((this.#firstTokenTime - this.#startTime) / 1000, 0);
   }
 
-  /** Seconds. */
+  /** Seconds from the start of the clock to the last token, or to now without one. */
   get totalTime(): number {
     if (this.#startTime === undefined) return 0;
     return Math.max(((this.#lastTime ?? performance.now()) - this.#startTime) / 1000, 0.0001);
   }
 
+  /** Tokens that were counted. */
   get tokensGenerated(): number {
     return this.#tokens;
   }
 
+  /** Whether the clock was started. */
   get isStarted(): boolean {
     return this.#startTime !== undefined;
   }
 
+  /** Whether a token was counted. */
   get hasTokens(): boolean {
     return this.#tokens > 0;
   }

@@ -12,12 +12,15 @@ export type QuantizationMode = "none" | "int8" | "int4";
 
 /** Text with `{{name}}` placeholders. */
 export interface PromptTemplate {
+  /** The text. A placeholder without a variable becomes empty. */
   template: string;
+  /** What stands for the placeholders, by name. */
   variables: Record<string, string>;
 }
 
 /** Constraint on the output. */
 export interface StructuredOutputConfig {
+  /** A JSON schema. */
   schema: Record<string, unknown>;
   /** "yaml" is refused. */
   format: "json" | "yaml";
@@ -31,20 +34,35 @@ export interface VisionPromptConfig {
 
 /** What to generate. Other parameters of the worker's `generate` are taken too; unknown ones are refused. */
 export interface GeneratorParams {
+  /** Id of a loaded model. */
   model: string;
+  /** Text, a template to fill in, or token ids, used as they are. */
   prompt: string | PromptTemplate | { tokens: number[] };
+  /** Most tokens to generate. Default 512; at most what the context leaves. */
   maxTokens?: number;
+  /** 0 (greedy) to 2. Default 0.7. */
   temperature?: number;
+  /** Probability mass to sample from. Default 1. */
   topP?: number;
+  /** Subtracted once from the logits of tokens that occurred, -2 to 2. Default 0. */
   presencePenalty?: number;
+  /** Subtracted for each occurrence, -2 to 2. Default 0. */
   frequencyPenalty?: number;
+  /** Divides positive logits of tokens that occurred, multiplies negative ones; above 0, up to 10. Default 1: none. */
   repetitionPenalty?: number;
+  /** Texts that end the generation; they are not part of the result. At most 16. */
   stopSequences?: string[];
+  /** Token ids that end the generation, besides the model's own. */
   stopTokenIds?: number[];
+  /** Makes sampling repeatable. Default: another one for every request. */
   seed?: number;
+  /** False: the text comes as one chunk at the end. Default true. */
   streaming?: boolean;
+  /** Makes the text JSON of a schema; excludes the worker's own `guidance`. This build refuses both. */
   structured?: StructuredOutputConfig;
+  /** Refused: the worker has no vision models. */
   multimodal?: VisionPromptConfig;
+  /** Model that drafts tokens for speculative decoding. This build refuses it. */
   draftModel?: string;
   /** Has no effect, as before. */
   hints?: Record<string, unknown>;
@@ -70,10 +88,13 @@ export type SnakeCaseGeneratorParams = Partial<GeneratorParams> & {
 
 /** How a generation is run. */
 export interface CreateGeneratorOptions {
+  /** Cancels the generation; the generator then throws an error with code "Cancelled". */
   signal?: AbortSignal;
+  /** Name of the stream, unique among the active ones. Default: a random one. */
   streamId?: string;
   /** Milliseconds; then the generator throws a {@link TimeoutError}. */
   timeoutMs?: number;
+  /** Place in the queue: "urgent" before "default" before "background". Default "default". */
   priority?: "urgent" | "default" | "background";
 }
 
@@ -111,7 +132,9 @@ export type GeneratorChunk =
 
 /** Text to tokenize. */
 export interface TokenizeRequest {
+  /** Id of a loaded model. */
   model: string;
+  /** What to tokenize. */
   text: string;
   /** Adds the model's special tokens. Default true. */
   addBos?: boolean;
@@ -135,15 +158,20 @@ export interface TokenizerConfig {
 
 /** What a model is. */
 export interface ModelDescriptor {
+  /** Id that calls name the model by. */
   id: string;
+  /** Not used by the worker. */
   variant?: string;
+  /** "local" for a model that was loaded from `path`. */
   source: "huggingface" | "local";
+  /** Folder or .gguf file to load; without one the id is looked up. */
   path?: string;
   tokenizer?: TokenizerConfig;
   modality: "text" | "vision" | "multimodal";
   family: "mlx-lm" | "mlx-vlm";
 }
 
+/** How far a model is. A handle exists only for one that is ready. */
 export type ModelState = "loading" | "ready" | "failed";
 
 /** A model that was loaded. */
@@ -159,12 +187,17 @@ export interface ModelHandle {
 
 /** Which model to load. Other parameters of the worker's `load_model` are taken too; unknown ones are refused. */
 export interface LoadModelOptions {
+  /** Id that later calls use and that is looked up, or a descriptor, whose `path` is loaded. */
   model: string | ModelDescriptor;
+  /** Loads the model as a draft for speculative decoding. This build refuses true. */
   draft?: boolean;
+  /** Branch, tag or commit to take from the Hugging Face cache. Default "main". */
   revision?: string;
+  /** Quantises while loading. Default: as the checkpoint is. */
   quantization?: QuantizationMode;
   /** Defaults of this model's generations; generation parameters that stand beside it win. */
   parameters?: Partial<GeneratorParams>;
+  /** Code from model repositories is never run: true is refused. */
   trustRemoteCode?: boolean;
   [key: string]: unknown;
 }
@@ -188,7 +221,8 @@ export interface CompatibilityReport {
   };
 }
 
-interface ComparedModel {
+/** One of the two models of a {@link CompatibilityReport}. */
+export interface ComparedModel {
   id: string;
   vocabSize: number | null;
   parameterCount: number;
@@ -262,14 +296,21 @@ export interface BatchStats {
 
 /** Functions that are called beside the events. What they throw becomes a process warning. */
 export interface TelemetryHooks {
+  /** A model was loaded, or loaded again. */
   onModelLoaded?: (model: ModelHandle) => void;
+  /** A token was read from a generator; with the figures so far. */
   onTokenGenerated?: (token: string, stats: GenerationStats) => void;
+  /** A generation ended without an error. */
   onGenerationCompleted?: (stats: GenerationStats) => void;
+  /** A call failed. */
   onError?: (error: EngineError) => void;
 }
 
+/** Option `telemetry` of `createEngine`. */
 export interface TelemetryOptions {
+  /** Whether the hooks are called. */
   enabled: boolean;
+  /** What is called. */
   hooks?: TelemetryHooks;
 }
 
@@ -283,6 +324,7 @@ export interface EngineOptions extends WorkerOptions {
   cacheDir?: string;
   /** Has no effect but a process warning: checkpoints are read where they are. */
   cache?: Record<string, unknown>;
+  /** Functions that are called beside the events. */
   telemetry?: TelemetryOptions;
 }
 
@@ -293,6 +335,7 @@ export interface ImageInput {
   metadata?: { width?: number; height?: number; channels?: number };
 }
 
+/** What a vision model is; vision models are refused. */
 export interface VisionModelDescriptor extends ModelDescriptor {
   modality: "vision" | "multimodal";
   family: "mlx-vlm";
@@ -306,11 +349,13 @@ export interface VisionModelDescriptor extends ModelDescriptor {
   };
 }
 
+/** A vision model that was loaded; vision models are refused. */
 export interface VisionModelHandle extends ModelHandle {
   descriptor: VisionModelDescriptor;
   metadata: { supportedFormats: string[]; maxBatchSize: number; [key: string]: unknown };
 }
 
+/** Which vision model to load; vision models are refused. */
 export interface LoadVisionModelOptions {
   model: string;
   revision?: string;
@@ -319,6 +364,7 @@ export interface LoadVisionModelOptions {
   config?: Record<string, unknown>;
 }
 
+/** What to generate with images; vision models are refused. */
 export interface VisionGeneratorParams extends Omit<GeneratorParams, "multimodal"> {
   image: ImageInput | ImageInput[];
   visionConfig?: {
@@ -329,6 +375,7 @@ export interface VisionGeneratorParams extends Omit<GeneratorParams, "multimodal
   };
 }
 
+/** What a generator with images would yield; vision models are refused. */
 export interface VisionGeneratorChunk {
   type: "token" | "metadata" | "error" | "image_processed";
   token?: string;

@@ -31,6 +31,7 @@ function arrayFindings(
   return [[`all ${name} must be ${what}`, !value.every(check)]];
 }
 
+/** What is wrong with the options of a load; see {@link assertValidLoadModelOptions}. */
 export function validateLoadModelOptions(options: LoadModelOptions): ValidationResult {
   const { model, quantization } = options;
   const id = typeof model === "object" && model !== null ? model.id : undefined;
@@ -45,6 +46,7 @@ export function validateLoadModelOptions(options: LoadModelOptions): ValidationR
   ]);
 }
 
+/** What is wrong with the parameters of a generation, as far as mlx-serving checked them; the worker checks more. */
 export function validateGeneratorParams(params: GeneratorParams): ValidationResult {
   const { model, prompt, maxTokens, seed, repetitionPenalty, structured } = params;
   return result([
@@ -83,6 +85,7 @@ export function validateGeneratorParams(params: GeneratorParams): ValidationResu
   ]);
 }
 
+/** What is wrong with a text to tokenize. */
 export function validateTokenizeRequest(request: TokenizeRequest): ValidationResult {
   const { model, text } = request;
   return result([
@@ -93,17 +96,29 @@ export function validateTokenizeRequest(request: TokenizeRequest): ValidationRes
   ]);
 }
 
-/** @throws EngineClientError with code InvalidParams */
+/**
+ * Refuses options of a load that {@link validateLoadModelOptions} finds fault with.
+ *
+ * @throws EngineClientError with code InvalidParams
+ */
 export function assertValidLoadModelOptions(options: LoadModelOptions): void {
   assertValid("LoadModelOptions", validateLoadModelOptions(options));
 }
 
-/** @throws EngineClientError with code InvalidParams */
+/**
+ * Refuses parameters that {@link validateGeneratorParams} finds fault with.
+ *
+ * @throws EngineClientError with code InvalidParams
+ */
 export function assertValidGeneratorParams(params: GeneratorParams): void {
   assertValid("GeneratorParams", validateGeneratorParams(params));
 }
 
-/** @throws EngineClientError with code InvalidParams */
+/**
+ * Refuses a request that {@link validateTokenizeRequest} finds fault with.
+ *
+ * @throws EngineClientError with code InvalidParams
+ */
 export function assertValidTokenizeRequest(request: TokenizeRequest): void {
   assertValid("TokenizeRequest", validateTokenizeRequest(request));
 }
@@ -136,16 +151,17 @@ export function isValidModelIdFormat(modelId: string): boolean {
   return /^[a-zA-Z0-9._-]+$/.test(modelId);
 }
 
+/** The number of a range that is closest to a value. */
 export function clamp(value: number, min: number, max: number): number {
   return Math.max(min, Math.min(max, value));
 }
 
-/** Between 0 and 2; undefined stays. */
+/** A temperature that the worker takes: between 0 and 2; undefined stays. */
 export function normalizeTemperature(temperature: number | undefined): number | undefined {
   return temperature === undefined ? undefined : clamp(temperature, 0, 2);
 }
 
-/** Between 0 and 1; undefined stays. */
+/** A `topP` that the worker takes: between 0 and 1; undefined stays. */
 export function normalizeTopP(topP: number | undefined): number | undefined {
   return topP === undefined ? undefined : clamp(topP, 0, 1);
 }

@@ -24,19 +24,25 @@ export const ERROR_CODES = {
   GuidanceError: -32004,
   /** No model is loaded under the id. */
   ModelNotLoaded: -32005,
-  /** Too many requests wait already. */
+  /** Too many generations wait (`MLX_MAX_QUEUE`), or 1024 requests of any kind are being worked on. */
   QueueFull: -32006,
-  /** The request was cancelled before it started. */
+  /** The request was cancelled before it started, or its model was unloaded by force while the stream ran. */
   Cancelled: -32007,
-  /** The worker takes no more work. */
+  /** The worker takes no more work, or ends before a running stream has finished. */
   ShuttingDown: -32007,
   /** The prompt does not leave room for one token in the model's context. */
   ContextLengthExceeded: -32008,
-  /** Refused at admission for lack of memory. */
+  /**
+   * Refused for lack of memory: a generation at admission, or a load whose quantised matrices have to become
+   * dense.
+   */
   InsufficientMemory: -32009,
   /** A known method, option or model feature that this build does not offer. */
   Unsupported: -32010,
-  /** What the request would change is in use. */
+  /**
+   * What the request would change is in use: a model by streams, by a load or an unload, an id by another
+   * model.
+   */
   Busy: -32011,
   /** Anything else. The log on stderr tells more. */
   RuntimeError: -32099,

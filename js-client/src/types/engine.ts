@@ -39,8 +39,8 @@ export interface EngineOptions {
    */
   readonly autoReload?: boolean | undefined;
   /**
-   * Workers that may end unexpectedly within 60 s; then calls reject with `WorkerCrashLoopError` until fewer have.
-   * Default 3; 0: any number.
+   * Crashes of workers within 60 s after which calls reject with `WorkerCrashLoopError`, until the oldest of them is 60 s
+   * ago. A worker that somebody ended by SIGTERM did not crash. Default 3; 0: any number.
    */
   readonly maxCrashes?: number | undefined;
   /** Receives what the worker writes to stderr: its log. Default: only kept for error messages. */
@@ -61,7 +61,9 @@ export type Quantization =
   | {
       /** Default "affine". */
       readonly mode?: "affine" | "mxfp4" | "mxfp8" | "nvfp4" | undefined;
+      /** Bits a weight: 2, 3, 4, 5, 6 or 8 with "affine"; the other modes have theirs. Default: the mode's own. */
       readonly bits?: number | undefined;
+      /** Weights that share a scale. Default: the mode's own. */
       readonly groupSize?: number | undefined;
     };
 
@@ -71,7 +73,9 @@ export interface LoadModelOptions {
   readonly model: string;
   /** A folder with a config.json, or a .gguf file. */
   readonly localPath?: string | undefined;
+  /** Branch, tag or commit to take from the Hugging Face cache. Default "main". */
   readonly revision?: string | undefined;
+  /** Folder of a LoRA adapter. This build refuses it (`UnsupportedError`). */
   readonly adapterPath?: string | undefined;
   /** Tokens of context to offer. Default: the model's own. */
   readonly contextLength?: number | undefined;
@@ -79,7 +83,7 @@ export interface LoadModelOptions {
   readonly dtype?: "float32" | "float16" | "bfloat16" | undefined;
   /** Quantises while loading; "int4" and "int8" are affine with groups of 64. Default: as the checkpoint is. */
   readonly quantization?: Quantization | undefined;
-  /** Loads the model as a draft for speculative decoding. */
+  /** Loads the model as a draft for speculative decoding. This build refuses true (`UnsupportedError`). */
   readonly draft?: boolean | undefined;
   /** Code from model repositories is never run: true is refused. */
   readonly trustRemoteCode?: boolean | undefined;
@@ -95,6 +99,7 @@ export interface LoadProgress {
 
 /** Options of {@link Engine.loadModel}. */
 export interface LoadModelCallOptions extends CallOptions {
+  /** Hears how far the load is. What it throws becomes a process warning. */
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
 }
 
@@ -131,6 +136,7 @@ export interface UnloadResult {
 }
 
 interface TokenizeSettings {
+  /** A loaded model. */
   readonly model: ModelRef;
   /** Adds the tokens that the model expects around a text. Default true. */
   readonly addSpecialTokens?: boolean | undefined;
@@ -140,11 +146,13 @@ interface TokenizeSettings {
 
 /** Parameters of {@link Engine.tokenize}. */
 export interface TokenizeParams extends TokenizeSettings {
+  /** What to tokenize. */
   readonly text: string;
 }
 
 /** Parameters of {@link Engine.batchTokenize}. */
 export interface BatchTokenizeParams extends TokenizeSettings {
+  /** What to tokenize, each on its own. */
   readonly texts: readonly string[];
 }
 
@@ -156,11 +164,13 @@ export interface TokenizeResult {
   readonly count: number;
 }
 
-interface CountTextParams extends Pick<TokenizeParams, "model" | "text" | "addSpecialTokens"> {
+/** Parameters of {@link Engine.countTokens} for a text. */
+export interface CountTextParams extends Pick<TokenizeParams, "model" | "text" | "addSpecialTokens"> {
   readonly messages?: undefined;
 }
 
-interface CountMessagesParams extends Omit<ChatTemplateParams, "tokenize"> {
+/** Parameters of {@link Engine.countTokens} for a conversation, as the chat template renders it. */
+export interface CountMessagesParams extends Omit<ChatTemplateParams, "tokenize"> {
   readonly text?: undefined;
 }
 
@@ -169,7 +179,9 @@ export type CountTokensParams = CountTextParams | CountMessagesParams;
 
 /** Parameters of {@link Engine.detokenize}. */
 export interface DetokenizeParams {
+  /** A loaded model. */
   readonly model: ModelRef;
+  /** Ids of the model's vocabulary. */
   readonly tokens: readonly number[];
   /** Leaves special tokens out of the text. Default false. */
   readonly skipSpecialTokens?: boolean | undefined;
@@ -177,8 +189,11 @@ export interface DetokenizeParams {
 
 /** Parameters of {@link Engine.applyChatTemplate}. */
 export interface ChatTemplateParams {
+  /** A loaded model. */
   readonly model: ModelRef;
+  /** The conversation. */
   readonly messages: readonly ChatMessage[];
+  /** Functions that the template tells the model of. */
   readonly tools?: readonly Tool[] | undefined;
   /** Further variables of the template. */
   readonly chatTemplateKwargs?: Readonly<Record<string, unknown>> | undefined;
@@ -218,10 +233,18 @@ export interface Engine extends AsyncDisposable {
    * ```ts
    * const model = await engine.loadModel({ model: "smollm2", localPath: "./SmolLM2-135M-Instruct.Q4_1.gguf" });
    * ```
+   * @throws ModelLoadError when it is not there, is broken, or is of a family that the worker does not know
+   * @throws BusyError when another model, or the same one with other settings, is loaded under this id
+   * @throws InsufficientMemoryError when matrices have to become dense and do not fit
    */
   loadModel(model: string | LoadModelOptions, options?: LoadModelCallOptions): Promise<ModelHandle>;
 
-  /** Unloads a model and frees its memory. */
+  /**
+   * Unloads a model and frees its memory.
+   *
+   * @throws BusyError while generations use the model, without `force`
+   * @throws ModelNotLoadedError for an unknown model
+   */
   unloadModel(model: ModelRef, options?: UnloadModelOptions): Promise<UnloadResult>;
 
   /**
@@ -260,6 +283,12 @@ export interface Engine extends AsyncDisposable {
     options?: GenerateOptions,
   ): AsyncGenerator<GeneratorChunk, void, undefined>;
 
+  /**
+   * The token ids of a text.
+   *
+   * @throws ModelNotLoadedError for an unknown model
+   * @throws TokenizerError when the text cannot be encoded
+   */
   tokenize(params: TokenizeParams, options?: CallOptions): Promise<TokenizeResult>;
 
   /** Tokenizes several texts with one message to the worker; the first one that fails rejects the call. */
@@ -268,14 +297,29 @@ export interface Engine extends AsyncDisposable {
   /** Number of tokens of a text, special tokens included, or of a conversation. */
   countTokens(params: CountTokensParams, options?: CallOptions): Promise<number>;
 
-  /** Text of token ids. */
+  /**
+   * The text of token ids.
+   *
+   * @throws ModelNotLoadedError for an unknown model
+   */
   detokenize(params: DetokenizeParams, options?: CallOptions): Promise<string>;
 
-  /** Renders a conversation by the model's chat template, to text or, with `tokenize`, to token ids. */
+  /**
+   * Renders a conversation by the model's chat template, to token ids.
+   *
+   * @throws UnsupportedError when the model has no template
+   * @throws TokenizerError when the template refuses the conversation
+   */
   applyChatTemplate(
     params: ChatTemplateParams & { readonly tokenize: true },
     options?: CallOptions,
   ): Promise<number[]>;
+  /**
+   * Renders a conversation by the model's chat template, to text.
+   *
+   * @throws UnsupportedError when the model has no template
+   * @throws TokenizerError when the template refuses the conversation
+   */
   applyChatTemplate(
     params: ChatTemplateParams & { readonly tokenize?: false | undefined },
     options?: CallOptions,
@@ -284,8 +328,10 @@ export interface Engine extends AsyncDisposable {
   /** Resolves when the worker answers; it does so even while it loads or generates. */
   ping(options?: CallOptions): Promise<void>;
 
+  /** Versions, backend, device and memory of the worker, which is started if there is none. */
   runtimeInfo(options?: CallOptions): Promise<RuntimeInfo>;
 
+  /** The models, streams and queue of the worker, which is started if there is none. */
   runtimeState(options?: CallOptions): Promise<RuntimeState>;
 
   /** Latency, throughput, scheduler and memory figures. */

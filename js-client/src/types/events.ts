@@ -56,11 +56,17 @@ export interface GenerationEndedEvent extends Timestamped {
 
 /** Events of an engine and what their listeners get. */
 export interface EngineEvents {
+  /** The worker was started, is ready, or ended. */
   readonly "worker:status": WorkerStatusEvent;
+  /** A model was loaded that was not, by a call or, after a crash, by the engine itself. */
   readonly "model:loaded": ModelLoadedEvent;
+  /** A call unloaded a model. */
   readonly "model:unloaded": ModelUnloadedEvent;
+  /** The worker that held the model ended unexpectedly; once for each of its models. */
   readonly "model:invalidated": ModelInvalidatedEvent;
+  /** A generation was sent to the worker. */
   readonly "generation:started": GenerationStartedEvent;
+  /** A generation that was announced by `generation:started` resolved or rejected. */
   readonly "generation:ended": GenerationEndedEvent;
 }
 

@@ -12,10 +12,15 @@ export type Prompt = string | { readonly tokens: readonly number[] };
  * template's affair.
  */
 export interface ChatMessage {
+  /** Who says it, in the template's words: mostly "system", "user", "assistant" or "tool". */
   readonly role: string;
+  /** What is said: text, or parts where the template knows parts. */
   readonly content: string | null | readonly Readonly<Record<string, unknown>>[];
+  /** Name of who says it, or of the tool. */
   readonly name?: string | undefined;
+  /** Calls that the assistant made. */
   readonly tool_calls?: readonly Readonly<Record<string, unknown>>[] | undefined;
+  /** Call that a message of role "tool" is the result of. */
   readonly tool_call_id?: string | undefined;
   readonly [field: string]: unknown;
 }
@@ -25,6 +30,7 @@ export type Tool = Readonly<Record<string, unknown>>;
 
 /** A constraint on the generated text. */
 export interface Guidance {
+  /** What `schema` is; "json" is any JSON. */
   readonly mode: "json_schema" | "json" | "regex" | "lark";
   /** JSON schema, regular expression or grammar; not for mode "json". */
   readonly schema?: string | Readonly<Record<string, unknown>> | undefined;
@@ -71,8 +77,9 @@ export interface SamplingParams {
   readonly logprobs?: boolean | undefined;
   /** Number of alternatives reported with every token, 0 to 20. Default 0. */
   readonly topLogprobs?: number | undefined;
+  /** Constraint on the text. This build refuses it (`UnsupportedError`). */
   readonly guidance?: Guidance | undefined;
-  /** Model that drafts tokens for speculative decoding. */
+  /** Model that drafts tokens for speculative decoding. This build refuses it (`UnsupportedError`). */
   readonly draftModel?: string | undefined;
   /** Tokens drafted a step. Default 3. */
   readonly numDraftTokens?: number | undefined;
@@ -83,15 +90,19 @@ export interface SamplingParams {
 }
 
 interface ModelParams extends SamplingParams {
+  /** A loaded model. */
   readonly model: ModelRef;
 }
 
-interface PromptParams extends ModelParams {
+/** Parameters of `Engine.generate` for a prompt that is used as it is. */
+export interface PromptParams extends ModelParams {
+  /** Text or token ids. */
   readonly prompt: Prompt;
   readonly messages?: undefined;
 }
 
-interface MessagesParams extends ChatParams {
+/** Parameters of `Engine.generate` for a conversation. */
+export interface MessagesParams extends ChatParams {
   /** A conversation, rendered by the model's chat template. */
   readonly messages: readonly ChatMessage[];
   readonly prompt?: undefined;
@@ -99,6 +110,7 @@ interface MessagesParams extends ChatParams {
 
 /** Parameters of `chat`, besides the conversation. */
 export interface ChatParams extends ModelParams {
+  /** Functions that the template tells the model of. */
   readonly tools?: readonly Tool[] | undefined;
   /** Further variables of the chat template, for example `enable_thinking`. */
   readonly chatTemplateKwargs?: Readonly<Record<string, unknown>> | undefined;
@@ -115,6 +127,7 @@ export interface GenerateOptions {
   readonly streamId?: string | undefined;
   /** Ends the generation with finish reason "timeout" after so many milliseconds. Default: never. */
   readonly timeoutMs?: number | undefined;
+  /** Place in the queue: "urgent" before "default" before "background". Default "default". */
   readonly priority?: "default" | "urgent" | "background" | undefined;
 }
 
@@ -213,5 +226,6 @@ export interface Generation extends Promise<GenerateResult>, AsyncIterable<Gener
    * ```
    */
   toReadableStream(options?: { readonly format?: "chunks" | undefined }): ReadableStream<GenerateChunk>;
+  /** The text of the chunks in UTF-8 as a web stream; the same otherwise. */
   toReadableStream(options: { readonly format: "bytes" }): ReadableStream<Uint8Array>;
 }

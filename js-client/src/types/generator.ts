@@ -1,6 +1,7 @@
 import type { ChatMessage, FinishReason, ModelRef, Prompt, SamplingParams, Tool } from "./generate.js";
 
-type SnakeCase<S extends string> = S extends `${infer Head}${infer Tail}`
+/** A camelCase name in snake_case. */
+export type SnakeCase<S extends string> = S extends `${infer Head}${infer Tail}`
   ? Head extends Uppercase<Head>
     ? Head extends Lowercase<Head>
       ? `${Head}${SnakeCase<Tail>}`
@@ -18,14 +19,20 @@ export type EitherCase<T> = T & { readonly [K in keyof T as SnakeCase<K & string
 export interface GeneratorParams
   extends EitherCase<SamplingParams>,
     EitherCase<{
+      /** Token ids in place of `prompt`. */
       readonly promptTokens?: readonly number[] | undefined;
+      /** Further variables of the chat template, for example `enable_thinking`. */
       readonly chatTemplateKwargs?: Readonly<Record<string, unknown>> | undefined;
     }> {
+  /** A loaded model. */
   readonly model?: ModelRef | undefined;
   /** The same as `model`. */
   readonly model_id?: ModelRef | undefined;
+  /** Text or token ids, used as they are; or `messages`. */
   readonly prompt?: Prompt | undefined;
+  /** A conversation, rendered by the model's chat template; or `prompt`. */
   readonly messages?: readonly ChatMessage[] | undefined;
+  /** Functions that the template tells the model of. */
   readonly tools?: readonly Tool[] | undefined;
   /** The same as `stream`. */
   readonly streaming?: boolean | undefined;

@@ -120,6 +120,19 @@ describe("models", () => {
     expect(models.find(({ id }) => id === "file")).not.toHaveProperty("architecture");
   });
 
+  test("names a models folder that is not there, whatever else there is", async () => {
+    const { env, models } = world();
+    const missing = join(models, "missing");
+    for (const options of [
+      { args: ["--models-dir", missing], env },
+      { args: [], env: { ...env, MLX_MODELS_DIR: missing } },
+    ]) {
+      const { stdout, stderr } = await run(["models", ...options.args], { env: options.env });
+      expect(stdout).toMatch(/^org\/tiny .* hub-cache$/m);
+      expect(stderr).toContain(`the models folder ${missing} does not exist\n`);
+    }
+  });
+
   test("asks the worker about each model once", async () => {
     const { env, hub } = world();
     const { requests } = await run(["models"], { env });

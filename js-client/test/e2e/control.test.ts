@@ -7,6 +7,7 @@ import {
   ModelNotLoadedError,
   WorkerCrashedError,
   WorkerStartError,
+  type WorkerStatusEvent,
 } from "../../src/index.js";
 import { isAlive, rejection } from "../fake/fake-engine.js";
 import { MODEL_FILE, ROOT } from "./paths.js";
@@ -56,6 +57,21 @@ describe("stopping", () => {
     await expectServes(engine);
   });
 
+  test.each(["abort", "cancel"] as const)("%s: the worker starts at most one more step", async (how) => {
+    for (let chunks = 1; chunks <= 8; chunks += 1) {
+      const controller = new AbortController();
+      const generation = engine.generate(ENDLESS, { signal: controller.signal });
+      await readChunks(generation, chunks);
+      if (how === "abort") controller.abort();
+      else generation.cancel();
+      // Sent behind the cancel, so it counts every step that was dispatched before the worker got that.
+      const { stepsTotal } = await engine.stats();
+      await Promise.allSettled([generation]);
+      await expect.poll(() => activeStreams(engine), { timeout: 20_000 }).toBe(0);
+      expect((await engine.stats()).stepsTotal - stepsTotal).toBeLessThanOrEqual(1);
+    }
+  });
+
   test("cancelling one of several streams leaves the others", async () => {
     const kept = engine.generate({ ...ENDLESS, maxTokens: 24 });
     const stopped = engine.generate(ENDLESS);
@@ -68,7 +84,7 @@ describe("stopping", () => {
     await engine.loadModel({ model: "other", localPath: MODEL_FILE });
     const generation = engine.generate({ ...ENDLESS, model: "other" });
     const rejected = rejection(generation);
-    await firstChunk(generation);
+    await readChunks(generation);
     expect(await rejection(engine.unloadModel("other"))).toMatchObject({ kind: "Busy" });
     await engine.unloadModel("other", { force: true });
     expect(await rejected).toMatchObject({ kind: "Cancelled" });
@@ -84,8 +100,9 @@ describe("stopping", () => {
 });
 
 /** Waits until a generation is under way, without leaving an iteration, which would cancel it. */
-async function firstChunk(generation: Generation): Promise<void> {
-  await generation[Symbol.asyncIterator]().next();
+async function readChunks(generation: Generation, count = 1): Promise<void> {
+  const chunks = generation[Symbol.asyncIterator]();
+  for (let i = 0; i < count; i += 1) await chunks.next();
 }
 
 describe("the worker's end", () => {
@@ -107,6 +124,21 @@ describe("the worker's end", () => {
     expect(await rejection(engine.generate(ENDLESS))).toBeInstanceOf(ModelNotLoadedError);
     await loadTestModel(engine);
     await expectServes(engine);
+  });
+
+  test("SIGTERM from somebody else ends it without a fault: it counts for no crash loop", async () => {
+    await using engine = realEngine({ maxCrashes: 1 });
+    for (let i = 0; i < 2; i += 1) {
+      const { pid } = await engine.runtimeInfo();
+      const gone = new Promise<WorkerStatusEvent>((resolve) => {
+        engine.on("worker:status", (event) => {
+          if (event.status === "failed") resolve(event);
+        });
+      });
+      process.kill(pid, "SIGTERM");
+      expect((await gone).error).toMatchObject({ kind: "WorkerCrashed", exitCode: 0, signal: null });
+    }
+    await engine.ping();
   });
 
   test("with autoReload the models are loaded again, and nothing is generated again", async () => {
@@ -137,7 +169,7 @@ describe("the worker's end", () => {
     await loadTestModel(engine);
     const { pid } = await engine.runtimeInfo();
     const generation = engine.generate({ ...ENDLESS, maxTokens: 16 });
-    await firstChunk(generation);
+    await readChunks(generation);
     await engine.close({ drainMs: 60_000 });
     expect((await generation).tokens).toHaveLength(16);
     expect(isAlive(pid)).toBe(false);
@@ -148,7 +180,7 @@ describe("the worker's end", () => {
     await loadTestModel(engine);
     const generation = engine.generate(ENDLESS);
     const rejected = rejection(generation);
-    await firstChunk(generation);
+    await readChunks(generation);
     await engine.close({ drainMs: 0 });
     expect(await rejected).toMatchObject({ name: "CancelledError" });
   });

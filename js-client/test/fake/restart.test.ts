@@ -58,6 +58,17 @@ describe("a crash loop", () => {
     expect((error as Error).message).toContain("MLX_GPU_SCHEDULER_WINDOW_MS=9: accepted: 0.75 to 5");
   });
 
+  test("is not made by workers that somebody else asked to end, however often", async () => {
+    const engine = fakeEngine("normal", { maxCrashes: 1 });
+    for (let i = 0; i < 3; i += 1) {
+      const { pid } = await engine.runtimeInfo();
+      const ended = rejection(engine.generate({ model: "m", prompt: "silent" }));
+      process.kill(pid, "SIGTERM");
+      expect(await ended).toMatchObject({ kind: "WorkerCrashed", exitCode: 0 });
+    }
+    await engine.ping();
+  });
+
   test("is not made by calls that are refused, nor looked for with maxCrashes 0", async () => {
     const engine = fakeEngine("normal", { maxCrashes: 0 });
     for (let i = 0; i < 4; i += 1) expect(await crash(engine)).toBeInstanceOf(WorkerCrashedError);

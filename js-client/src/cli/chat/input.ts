@@ -56,8 +56,14 @@ export function readInput(io: Io): ChatInput {
       ? { output: io.stdout, terminal: true }
       : { terminal: false, crlfDelay: Number.POSITIVE_INFINITY }),
   });
+  // Lines that were read before the end are still to come then. Node 24 refuses calls of a closed reader, older ones
+  // would prompt once more.
+  let closed = false;
+  reader.once("close", () => {
+    closed = true;
+  });
   const prompt = (): void => {
-    if (!interactive) return;
+    if (!interactive || closed) return;
     const text = lines.open ? "… " : "> ";
     reader.setPrompt(isFancy(io.stdout, io.env) ? `\u001b[1m${text}\u001b[22m` : text);
     reader.prompt();
@@ -82,6 +88,7 @@ export function readInput(io: Io): ChatInput {
     },
     discard() {
       lines.end();
+      if (closed) return;
       // As Ctrl-E, Ctrl-U: there is no call for it.
       reader.write(null, { ctrl: true, name: "e" });
       reader.write(null, { ctrl: true, name: "u" });

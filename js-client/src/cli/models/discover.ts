@@ -1,4 +1,4 @@
-import type { Dirent } from "node:fs";
+import { type Dirent, existsSync } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ifThere, isFolder, isGguf, type Tell } from "../files.js";
@@ -27,6 +27,7 @@ export interface IncompleteDownload {
 /** The models of a folder such as `MLX_MODELS_DIR`: folders, folders in folders (org/name) and .gguf files. */
 export async function modelsInFolder(folder: string, tell: Tell): Promise<FoundModel[]> {
   const models: FoundModel[] = [];
+  if (!existsSync(folder)) tell(`the models folder ${folder} does not exist`);
   const visit = async (prefix: string, depth: number): Promise<void> => {
     for (const entry of await entries(join(folder, prefix), tell)) {
       const name = prefix === "" ? entry.name : `${prefix}/${entry.name}`;

@@ -221,6 +221,9 @@ describe("generations", () => {
       await engine.generate({ model_id: "m", prompt: "p", streaming: true });
       await engine.loadModel({ model: "n", parameters: { stream: false }, streaming: true });
       await engine.generate({ model: "n", prompt: "p" });
+      await engine.generate({ model: "m", prompt: "p", guidance: { mode: "regex", pattern: "a+" } });
+      await engine.loadModel({ model: "o", parameters: { guidance: { mode: "regex", pattern: "b" } } });
+      await engine.generate({ model: "o", prompt: "p", structured });
     });
     const generated = requests.filter(({ method }) => method === "generate").map(({ params }) => params);
     const guidance = { mode: "json_schema", schema: {} };
@@ -228,6 +231,8 @@ describe("generations", () => {
       { model_id: "m", stream: false, guidance },
       { model_id: "m", stream: true, guidance },
       { model_id: "n", stream: true },
+      { model_id: "m", guidance: { mode: "regex", pattern: "a+" } },
+      { model_id: "o", guidance },
     ]);
   });
 
@@ -371,6 +376,11 @@ test("what the worker does not offer is refused by the typed error, and is an ev
     expect((error as Error).cause).toMatchObject({ name: "UnsupportedError", what });
   }
   expect(contexts).toHaveLength(refused.length);
+  const structured = { schema: {}, format: "json" } as const;
+  expect(await rejection(engine.generate({ ...params, structured, guidance: {} }))).toMatchObject({
+    code: "InvalidParams",
+    message: "structured and guidance exclude each other",
+  });
 });
 
 test("draft models are loaded and unloaded as such, under both names", async () => {

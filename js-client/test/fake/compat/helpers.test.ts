@@ -1,8 +1,9 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import {
   batchTokenize,
   collectChunks,
   create_generator,
+  createEngine,
   createMLXEngine,
   type Engine,
   ensureModelLoaded,
@@ -23,6 +24,11 @@ import {
 } from "../../../src/compat/index.js";
 import { collect, FAKE_WORKER, rejection } from "../fake-engine.js";
 import { compatEngine, fakeWorkerByDefault } from "./compat-engine.js";
+
+vi.mock("../../../src/compat/engine.js", async (original) => {
+  const module = await original<typeof import("../../../src/compat/engine.js")>();
+  return { ...module, createEngine: vi.fn(module.createEngine) };
+});
 
 const PARAMS = { model: "m", prompt: "p", maxTokens: 2 };
 
@@ -110,6 +116,32 @@ test("MLXEngine is an engine with one model", async () => {
   await engine.dispose();
   await engine.dispose();
   expect(engine.isInitialized()).toBe(false);
+});
+
+test("calls of init() that come meanwhile share one engine, also with dispose()", async () => {
+  fakeWorkerByDefault();
+  const started = vi.mocked(createEngine).mockClear();
+  const engine = new MLXEngine("m");
+  expect(await Promise.all([engine.init(), engine.init()])).toEqual([engine, engine]);
+  expect(await engine.init()).toBe(engine);
+  expect(started).toHaveBeenCalledOnce();
+  await engine.dispose();
+
+  const [starting] = [engine.init(), engine.init()];
+  await engine.dispose();
+  await starting;
+  expect(engine.isInitialized()).toBe(false);
+  expect(started).toHaveBeenCalledTimes(2);
+  const engines = await Promise.all(started.mock.results.map(({ value }) => value as Promise<Engine>));
+  for (const ended of engines)
+    expect(await ended.healthCheck()).toMatchObject({ runtime: { status: "stopped" } });
+
+  const failing = new MLXEngine("missing");
+  const failures = await Promise.all([rejection(failing.init()), rejection(failing.init())]);
+  expect(failures).toMatchObject([{ code: "ModelLoadError" }, { code: "ModelLoadError" }]);
+  expect(started).toHaveBeenCalledTimes(3);
+  expect(await rejection(failing.init())).toMatchObject({ code: "ModelLoadError" });
+  await failing.dispose();
 });
 
 test("createMLXEngine is ready, or rejects and leaves nothing", async () => {
