@@ -69,7 +69,7 @@ type Device struct {
 	CacheLimitBytes  int64  // Auto: MLX's own; 0: freed buffers are not kept
 	CPUThreads       int    // 0: all cores
 	CPUDenseWeights  string // "auto", "on" or "off"
-	CPUKernels       string // "auto" or "off"
+	CPUKernels       string // "auto", "off", "avx2" or "avx512"
 }
 
 // Auto is the value of a size whose choice is left to the engine.

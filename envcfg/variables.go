@@ -93,9 +93,9 @@ var Variables = []Variable{
 		"Threads of the CPU backend's matrix products; 0: one for each core.",
 		func(c *Config) *int { return &c.Device.CPUThreads }),
 	enum("MLX_CPU_DENSE_WEIGHTS", []string{"auto", "on", "off"},
-		"CPU backend: keep float32 copies of quantised weights, for several times faster prefill. Auto: when they fit into memory.",
+		"CPU backend: keep float32 copies of quantised weights. Auto: of formats that the worker has no vector code for (see MLX_CPU_KERNELS), when they fit into memory.",
 		func(c *Config) *string { return &c.Device.CPUDenseWeights }),
-	enum("MLX_CPU_KERNELS", []string{"auto", "off"},
-		"CPU backend: the worker's own vector code for what MLX computes element by element. Auto: where the processor has AVX2.",
+	enum("MLX_CPU_KERNELS", []string{"auto", "off", "avx2", "avx512"},
+		"CPU backend: the worker's own vector code, on x86-64 under Linux, for what MLX computes element by element. Auto: with the best instructions that the processor has.",
 		func(c *Config) *string { return &c.Device.CPUKernels }),
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"mlx-worker/batcher"
 	"mlx-worker/gpu"
@@ -44,8 +45,40 @@ func benchmarkDecode(b *testing.B, path, dtype string) {
 			defer steps.close()
 			steps.run(b, 3)
 			b.ResetTimer()
+			steps.dispatching = 0
 			steps.run(b, b.N)
+			b.ReportMetric(float64(steps.dispatching.Microseconds())/1e3/float64(b.N), "dispatch-ms/op")
 			b.ReportMetric(float64(b.N*rows)/b.Elapsed().Seconds(), "tok/s")
+		})
+	}
+}
+
+// BenchmarkPrefill runs prompts through the real small model, each as one chunk.
+func BenchmarkPrefill(b *testing.B) {
+	engine, err := gpu.New(gpu.Config{Device: testDevice(), CacheLimitBytes: -1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer engine.Close()
+	if _, err := engine.Load(context.Background(), batcher.LoadRequest{ModelID: modelID, Path: smolLM2}, nil); err != nil {
+		b.Fatal(err)
+	}
+	for _, tokens := range []int{100, 1000} {
+		b.Run(fmt.Sprintf("tokens=%d", tokens), func(b *testing.B) {
+			prompt := make([]int32, tokens+1)
+			for i := range prompt {
+				prompt[i] = int32(100 + i*17%30000)
+			}
+			for b.Loop() {
+				sequence, err := engine.NewSequence(context.Background(), modelID, prompt, batcher.SequenceOptions{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				steps := &steps{engine: engine, rows: []batcher.Row{{Sequence: sequence, PromptTokens: tokens}}}
+				steps.run(b, 1)
+				steps.close()
+			}
+			b.ReportMetric(float64(b.N*tokens)/b.Elapsed().Seconds(), "tok/s")
 		})
 	}
 }
@@ -54,6 +87,8 @@ func benchmarkDecode(b *testing.B, path, dtype string) {
 type steps struct {
 	engine *gpu.Engine
 	rows   []batcher.Row
+
+	dispatching time.Duration // the host's part of the steps
 }
 
 // newSteps prefills prompts of 16 to 100 tokens.
@@ -82,10 +117,12 @@ func (s *steps) run(b *testing.B, n int) {
 	var flying []batcher.Step
 	for dispatched := 0; dispatched < n || len(flying) > 0; {
 		if dispatched < n && len(flying) <= s.engine.StepsAhead() {
+			start := time.Now()
 			step, err := s.engine.Dispatch(context.Background(), s.rows)
 			if err != nil {
 				b.Fatal(err)
 			}
+			s.dispatching += time.Since(start)
 			flying = append(flying, step)
 			dispatched++
 			continue

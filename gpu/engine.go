@@ -19,7 +19,7 @@ type Config struct {
 	Device           string // "auto", "cpu" or "gpu"
 	CPUThreads       int    // threads of BLAS on the CPU; 0: one per core
 	DenseWeights     string // CPU: "auto", "on" or "off"; see nn.Policy
-	CPUKernels       string // "off": use MLX's own operations only, see mlx.Scope.Kernels
+	CPUKernels       string // CPU: "auto", "off", "avx2" or "avx512"; see mlx.Scope.Kernels
 	MemoryLimitBytes int64  // 0: MLX's default
 	CacheLimitBytes  int64  // -1: MLX's default
 
@@ -65,7 +65,7 @@ func New(config Config) (*Engine, error) {
 		e.runtime, err = mlx.Open(mlx.Options{
 			Device:           config.Device,
 			CPUThreads:       config.CPUThreads,
-			PlainCPU:         config.CPUKernels == "off",
+			CPUKernels:       config.CPUKernels,
 			MemoryLimitBytes: config.MemoryLimitBytes,
 			CacheLimitBytes:  config.CacheLimitBytes,
 		})

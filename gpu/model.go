@@ -246,7 +246,7 @@ var dtypesByName = map[string]mlx.DType{"float32": mlx.Float32, "float16": mlx.F
 // policy decides how weights are kept. On the CPU half precision is slower than float32 by an
 // order of magnitude, so float32 is the default there.
 func (e *Engine) policy(dtype string, checkpoint load.Checkpoint, q *load.QuantSpec) (nn.Policy, error) {
-	p := nn.Policy{Backend: e.info.Backend, DType: checkpoint.Config().DType}
+	p := nn.Policy{Backend: e.info.Backend, DType: checkpoint.Config().DType, Kernels: e.runtime.Stream.Kernels()}
 	if p.Backend == mlx.CPU {
 		float32Type := mlx.Float32
 		p.DType = &float32Type
@@ -262,14 +262,17 @@ func (e *Engine) policy(dtype string, checkpoint load.Checkpoint, q *load.QuantS
 	return p, nil
 }
 
-// denseWeightsFit reports whether dense float32 copies of the quantised matrices are wanted:
-// in mode "auto" if they take at most half of the memory that is free.
+// denseWeightsFit reports whether dense float32 copies of the quantised matrices are wanted: in
+// mode "auto" if there is no product for their format but MLX's scalar one, and they take at most
+// half of the memory that is free.
 func (e *Engine) denseWeightsFit(checkpoint load.Checkpoint, q *load.QuantSpec) bool {
 	switch {
 	case q == nil || e.config.DenseWeights == "off":
 		return false
 	case e.config.DenseWeights == "on":
 		return true
+	case e.runtime.Stream.Kernels() && q.Mode == mlx.Affine:
+		return false
 	}
 	denseBytes := 4 * elements(checkpoint, q)
 	return denseBytes <= float64(availableMemoryBytes())/2

@@ -135,6 +135,7 @@ static unsigned wait_for_turn(unsigned seen) {
     if (now_ns() > until) {
       break;
     }
+    sched_yield(); // the thread that prepares the next product may wait for this core
   }
   pthread_mutex_lock(&pool.lock);
   atomic_fetch_add(&pool.sleeping, 1);
@@ -215,6 +216,10 @@ static void share(piece_fn run, const void* product, blasint columns, blasint pi
 
 void blas_share(void (*run)(const void* job, int first, int count), const void* job, int n, int piece) {
   share(run, job, n, piece);
+}
+
+void blas_piece(int m, int n, int k, const float* a, const float* b, float* c, long ldc) {
+  openblas.sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, k, 1, a, k, b, k, 0, c, ldc);
 }
 
 // piece_of cuts n columns into about 16 pieces of at least least, in steps of 16.

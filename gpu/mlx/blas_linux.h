@@ -19,6 +19,10 @@ void blas_set_threads(int n);
 // said.
 void blas_share(void (*run)(const void* job, int first, int count), const void* job, int n, int piece);
 
+// Computes c = a @ bᵀ on the calling thread, for dense a [m, k] and b [n, k] and rows of c that are
+// ldc apart.
+void blas_piece(int m, int n, int k, const float* a, const float* b, float* c, long ldc);
+
 #ifdef __cplusplus
 }
 #endif

@@ -54,6 +54,9 @@ func (s *Scope) RoPE(x Array, r RoPE, offset int) Array {
 	if s.err != nil {
 		return Array{}
 	}
+	if s.kernels && x.DType() == Float32 {
+		return s.rope(x, r, offset, Array{})
+	}
 	var out C.mlx_array
 	rc := C.mlx_fast_rope(&out, x.c(), C.int(r.Dims), C.bool(r.Traditional), r.base(), C.float(r.Scale), C.int(offset), r.Freqs.c(), s.stream)
 	return s.own("rope", rc, out, x)
@@ -63,6 +66,9 @@ func (s *Scope) RoPE(x Array, r RoPE, offset int) Array {
 func (s *Scope) RoPEAt(x Array, r RoPE, offsets Array) Array {
 	if s.err != nil {
 		return Array{}
+	}
+	if s.kernels && x.DType() == Float32 {
+		return s.rope(x, r, 0, offsets)
 	}
 	var out C.mlx_array
 	rc := C.mlx_fast_rope_dynamic(&out, x.c(), C.int(r.Dims), C.bool(r.Traditional), r.base(), C.float(r.Scale), offsets.c(), r.Freqs.c(), s.stream)
@@ -131,6 +137,9 @@ func optionalInt(v int) C.mlx_optional_int {
 func (s *Scope) QuantizedMatMul(x Array, w Quantized) Array {
 	if s.err != nil {
 		return Array{}
+	}
+	if s.MultipliesQuantized(x, w) {
+		return s.quantizedMatMul(x, w)
 	}
 	var out C.mlx_array
 	rc := C.mlx_quantized_matmul(&out, x.c(), w.Weight.c(), w.Scales.c(), w.Biases.c(), true,

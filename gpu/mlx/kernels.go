@@ -1,8 +1,24 @@
 package mlx
 
 // Kernels reports whether SiLU, GatedSiLU, CausalSoftmax and AttendOne can be used for float32: on
-// the CPU of x86-64 processors with AVX2, where MLX's own code is scalar.
+// the CPU of x86-64 processors with AVX2, where MLX's own code is scalar. RMSNorm, RoPE, Add and
+// QuantizedMatMul are such operations too there.
 func (s *Scope) Kernels() bool { return s.kernels }
+
+// Kernels is Scope.Kernels of the stream's scopes.
+func (s Stream) Kernels() bool { return s.kernels }
+
+// MultipliesQuantized reports whether QuantizedMatMul of x and w, a matrix, is one of the operations
+// of Kernels: of x in float32, with affine groups of 32 or more. Scales may be of any float type, of
+// which weights are computed in float32.
+func (s *Scope) MultipliesQuantized(x Array, w Quantized) bool {
+	return s.multiplies(x, w) && w.Weight.NDim() == 2
+}
+
+func (s *Scope) multiplies(x Array, w Quantized) bool {
+	return s.kernels && s.err == nil && w.Mode == Affine && w.GroupSize%32 == 0 && x.Size() > 0 &&
+		x.DType() == Float32 && w.Scales.DType().IsFloat() && w.Biases.DType() == w.Scales.DType()
+}
 
 // SiLU returns x * sigmoid(x) elementwise. It needs Kernels.
 func (s *Scope) SiLU(x Array) Array {

@@ -26,7 +26,7 @@ func withKernels(t *testing.T, build func(s *mlx.Scope) mlx.Array) (own, plain [
 	t.Helper()
 	needKernels(t)
 	for _, useOwn := range []bool{true, false} {
-		options := mlx.Options{Device: "cpu", CPUThreads: 2, CacheLimitBytes: -1, PlainCPU: !useOwn}
+		options := mlx.Options{Device: "cpu", CPUThreads: 2, CacheLimitBytes: -1, CPUKernels: map[bool]string{false: "off"}[useOwn]}
 		mlxtest.RunWith(t, options, func(stream mlx.Stream) error {
 			out, err := mlxtest.Float32s(stream, func(s *mlx.Scope) mlx.Array {
 				if s.Kernels() != useOwn {
@@ -214,4 +214,35 @@ func TestKernelsRefuseBadArrays(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+func TestRoPEKernelEqualsMLX(t *testing.T) {
+	r := rand.New(rand.NewPCG(15, 16))
+	for i := range 80 {
+		rows, heads, length, dim := 1+r.IntN(3), 1+r.IntN(5), 1+r.IntN(9), 2*(1+r.IntN(40))
+		rope := mlx.RoPE{Dims: 2 * (1 + r.IntN(dim/2)), Traditional: r.IntN(2) == 0, Base: 10000, Scale: 1}
+		if r.IntN(3) == 0 {
+			rope.Base, rope.Scale = 1e6, 0.25
+		}
+		withFreqs, offset := r.IntN(3) == 0, r.IntN(3000)
+		build := func(s *mlx.Scope) mlx.Array {
+			// Heads as attention has them: a part of what a projection gave, transposed.
+			x := s.Transpose(s.RandomNormal(s.RandomKey(8, uint64(i)), rows, length, heads+2, dim), 0, 2, 1, 3)
+			x = s.SliceAxis(x, 1, 1, heads+1)
+			p := rope
+			if withFreqs {
+				p.Freqs = s.Add(s.Multiply(s.Arange(0, float64(rope.Dims/2), 1, mlx.Float32), s.Scalar(3, mlx.Float32)), s.Scalar(1, mlx.Float32))
+			}
+			if i%2 == 0 {
+				return s.RoPE(x, p, offset)
+			}
+			offsets := make([]int32, rows)
+			for row := range offsets {
+				offsets[row] = int32(offset + 7*row)
+			}
+			return s.RoPEAt(x, p, s.Int32s(offsets, rows))
+		}
+		own, plain := withKernels(t, build)
+		expectClose(t, fmt.Sprintf("%+v, [%d %d %d %d] from %d", rope, rows, heads, length, dim, offset), own, plain)
+	}
 }

@@ -29,6 +29,9 @@ func (s *Scope) Add(a, b Array) Array {
 	if s.err != nil {
 		return Array{}
 	}
+	if s.kernels {
+		return s.add(a, b)
+	}
 	var out C.mlx_array
 	return s.own("add", C.mlx_add(&out, a.c(), b.c(), s.stream), out, a, b)
 }

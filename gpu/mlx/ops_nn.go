@@ -184,6 +184,9 @@ func (s *Scope) GatherQMM(x Array, w Quantized, indices Array, sorted bool) Arra
 	if s.err != nil {
 		return Array{}
 	}
+	if s.multiplies(x, w) && x.Dim(-2) == 1 {
+		return s.gatherQMM(x, w, indices)
+	}
 	var out, null C.mlx_array
 	rc := C.mlx_gather_qmm(&out, x.c(), w.Weight.c(), w.Scales.c(), w.Biases.c(), null, indices.c(), true,
 		optionalInt(w.GroupSize), optionalInt(w.Bits), modeNames[w.Mode], C.bool(sorted), s.stream)

@@ -39,7 +39,7 @@ type Device struct {
 type Options struct {
 	Device           string // "auto", "cpu" or "gpu"
 	CPUThreads       int    // threads of BLAS on the CPU; 0: its default
-	PlainCPU         bool   // use MLX's own operations only, see Scope.Kernels
+	CPUKernels       string // which of Scope.Kernels: "auto" or "", "off", "avx2" or "avx512"
 	MemoryLimitBytes int64  // 0: MLX's default
 	CacheLimitBytes  int64  // -1: MLX's default
 }
@@ -95,7 +95,9 @@ func Open(opts Options) (*Runtime, error) {
 		return nil, newOpError("set_default_stream")
 	}
 	if backend == CPU {
-		r.Stream.kernels = !opts.PlainCPU && kernelsSupported()
+		if r.Stream.kernels, err = chooseKernels(opts.CPUKernels); err != nil {
+			return nil, err
+		}
 		setBLASThreads(opts.CPUThreads)
 	}
 	r.Device = describeDevice(backend, r.device)

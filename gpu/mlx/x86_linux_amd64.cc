@@ -2,7 +2,10 @@
 
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
+#include <optional>
 #include <stdexcept>
 #include <vector>
 
@@ -10,6 +13,7 @@
 #include "mlx/backend/cpu/encoder.h"
 #include "mlx/mlx.h"
 #include "mlx/primitives.h"
+#include "qmm_linux.h"
 
 namespace mx = mlx::core;
 
@@ -17,6 +21,8 @@ namespace mx = mlx::core;
 #define INLINE inline __attribute__((always_inline)) AVX2
 
 namespace {
+
+qmm_isa instructions = qmm_none; // that products use; all else is AVX2
 
 // ---- arithmetic on 8 floats
 
@@ -270,6 +276,71 @@ AVX2 void attend_heads(const void* job, int first, int count) {
   }
 }
 
+// Angles are the cosines and sines of what positions turn heads by, [positions, half] each.
+struct Angles {
+  std::vector<float> inverse; // of wavelengths over 2π, [half]
+  float scale = 0;
+  std::vector<int32_t> positions;
+  std::vector<float> cos, sin;
+
+  // fill computes them, unless they are those of the latest call: layers of a pass share them.
+  void fill(std::vector<float> inverse_, float scale_, std::vector<int32_t> positions_) {
+    if (scale == scale_ && inverse == inverse_ && positions == positions_) {
+      return;
+    }
+    inverse = std::move(inverse_), scale = scale_, positions = std::move(positions_);
+    cos.resize(positions.size() * inverse.size());
+    sin.resize(cos.size());
+    size_t at = 0;
+    for (int32_t position : positions) {
+      for (float frequency : inverse) {
+        float angle = static_cast<float>(position) * scale * frequency;
+        cos[at] = std::cos(angle);
+        sin[at++] = std::sin(angle);
+      }
+    }
+  }
+};
+
+struct Rotate {
+  const float* x; // last axis dense
+  float* y;       // [rows, heads, length, dim]
+  int heads, length, dim, half;
+  int64_t row, head, position; // strides of x
+  bool traditional;
+  bool by_row; // angles are of [rows, length], not of [length]
+  const Angles* angles;
+};
+
+// rotate_heads turns heads of rows. Dimensions from 2 * half on stay.
+AVX2 void rotate_heads(const void* job, int first, int count) {
+  const Rotate& j = *static_cast<const Rotate*>(job);
+  for (int unit = first; unit < first + count; unit++) {
+    const int row = unit / j.heads, head = unit % j.heads;
+    for (int l = 0; l < j.length; l++) {
+      const float* x = j.x + row * j.row + head * j.head + l * j.position;
+      float* y = j.y + (static_cast<size_t>(unit) * j.length + l) * j.dim;
+      const size_t at = (j.by_row ? static_cast<size_t>(row) * j.length + l : l) * j.half;
+      const float *cos = &j.angles->cos[at], *sin = &j.angles->sin[at];
+      if (j.traditional) {
+        for (int i = 0; i < j.half; i++) {
+          float a = x[2 * i], b = x[2 * i + 1];
+          y[2 * i] = a * cos[i] - b * sin[i];
+          y[2 * i + 1] = a * sin[i] + b * cos[i];
+        }
+      } else {
+        for (int i = 0; i < j.half; i += 8) {
+          const int n = j.half - i;
+          __m256 a = load(x + i, n), b = load(x + j.half + i, n), c = load(cos + i, n), s = load(sin + i, n);
+          store(y + i, n, _mm256_fmsub_ps(a, c, _mm256_mul_ps(b, s)));
+          store(y + j.half + i, n, _mm256_fmadd_ps(a, s, _mm256_mul_ps(b, c)));
+        }
+      }
+      std::copy(x + 2 * j.half, x + j.dim, y + 2 * j.half);
+    }
+  }
+}
+
 // ---- primitives of MLX
 
 class Kernel : public mx::Primitive {
@@ -294,7 +365,7 @@ enum class Elementwise { silu, gated_silu, rms_norm };
 
 class RowKernel : public Kernel {
  public:
-  RowKernel(mx::Stream stream, Elementwise what, float eps) : Kernel(stream), what_(what), eps_(eps) {}
+  RowKernel(mx::Stream stream, Elementwise what, float eps) : Kernel(stream), what(what), eps(eps) {}
 
   const char* name() const override { return "X86RowKernel"; }
 
@@ -302,10 +373,10 @@ class RowKernel : public Kernel {
     auto& y = outputs[0];
     y.set_data(mx::allocator::malloc(y.nbytes()));
     const float* weight = inputs.size() > 1 ? inputs[1].data<float>() : nullptr;
-    Rows job{inputs[0].data<float>(), weight, y.data<float>(), y.shape(-1), eps_};
+    Rows job{inputs[0].data<float>(), weight, y.data<float>(), y.shape(-1), eps};
     void (*kernel)(const void*, int, int) = silu_rows;
     size_t cost = 4; // of an element, in those of rms_norm
-    switch (what_) {
+    switch (what) {
       case Elementwise::silu:
         break;
       case Elementwise::gated_silu:
@@ -319,9 +390,8 @@ class RowKernel : public Kernel {
     run(stream(), kernel, job, rows_of(y), cost * job.width);
   }
 
- private:
-  Elementwise what_;
-  float eps_;
+  const Elementwise what;
+  const float eps;
 };
 
 class SoftmaxKernel : public Kernel {
@@ -346,6 +416,82 @@ class SoftmaxKernel : public Kernel {
   float scale_;
   int window_;
 };
+
+// RotateKernel's inputs are x, then the rows' first positions unless all begin at offset, then
+// wavelengths over 2π unless inverse says them.
+class RotateKernel : public Kernel {
+ public:
+  struct Options {
+    int half;
+    bool traditional;
+    float scale;
+    int offset;
+    bool offsets, wavelengths; // are inputs
+    std::shared_ptr<const std::vector<float>> inverse;
+  };
+
+  RotateKernel(mx::Stream stream, Options options) : Kernel(stream), options_(std::move(options)) {}
+
+  const char* name() const override { return "X86Rotate"; }
+
+  void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
+    const auto& x = inputs[0];
+    auto& y = outputs[0];
+    if (x.strides(3) != 1) {
+      throw std::invalid_argument("x86_rope: the last axis is not dense");
+    }
+    y.set_data(mx::allocator::malloc(y.nbytes()));
+    const Rotate job{
+        x.data<float>(), y.data<float>(), x.shape(1), x.shape(2), x.shape(3), options_.half, x.strides(0),
+        x.strides(1), x.strides(2), options_.traditional, options_.offsets, nullptr};
+    const int32_t* offsets = options_.offsets ? inputs[1].data<int32_t>() : nullptr;
+    const float* wavelengths = options_.wavelengths ? inputs.back().data<float>() : nullptr;
+    mx::cpu::get_command_encoder(stream()).dispatch(
+        [job, offsets, wavelengths, rows = x.shape(0), options = options_] {
+          rotate(job, offsets, wavelengths, rows, options);
+        });
+  }
+
+ private:
+  static void rotate(Rotate job, const int32_t* offsets, const float* wavelengths, int rows, const Options& options) {
+    std::vector<int32_t> positions;
+    for (int row = 0; row < (offsets == nullptr ? 1 : rows); row++) {
+      for (int l = 0; l < job.length; l++) {
+        positions.push_back((offsets == nullptr ? options.offset : offsets[row]) + l);
+      }
+    }
+    std::vector<float> inverse(job.half);
+    for (int i = 0; i < job.half; i++) {
+      inverse[i] = wavelengths == nullptr ? (*options.inverse)[i] : 1 / wavelengths[i];
+    }
+    thread_local Angles angles; // of the stream's thread
+    angles.fill(std::move(inverse), options.scale, std::move(positions));
+    job.angles = &angles;
+    const int head_work = std::max(1, job.length * job.dim / 2);
+    blas_share(rotate_heads, &job, rows * job.heads, std::max(1, (1 << 14) / head_work));
+  }
+
+  Options options_;
+};
+
+// inverse_frequencies are those of a base, as MLX computes them.
+std::shared_ptr<const std::vector<float>> inverse_frequencies(float base, int half, const mx::Stream& s) {
+  constexpr size_t most = 64; // a base that follows the length changes all the time
+  static std::map<std::pair<float, int>, std::shared_ptr<const std::vector<float>>> known;
+  auto& found = known[{base, half}];
+  if (found == nullptr) {
+    auto exponents = mx::multiply(
+        mx::arange(0, -half, -1, mx::float32, s), mx::array(std::log(base) / half, mx::float32), s);
+    auto values = mx::exp(exponents, s);
+    values.eval();
+    found = std::make_shared<std::vector<float>>(values.data<float>(), values.data<float>() + half);
+  }
+  auto result = found;
+  if (known.size() > most) {
+    known.clear();
+  }
+  return result;
+}
 
 class AttendKernel : public Kernel {
  public:
@@ -372,6 +518,262 @@ class AttendKernel : public Kernel {
   float scale_;
 };
 
+qmm_scale_type scale_type(mx::Dtype dtype) {
+  return dtype == mx::float32 ? qmm_float32 : dtype == mx::float16 ? qmm_float16 : qmm_bfloat16;
+}
+
+size_t scale_bytes(qmm_scale_type type) { return type == qmm_float32 ? 4 : 2; }
+
+// A product with a quantised matrix, and what is done to its rows before and to its columns after.
+struct Product {
+  qmm matrix;
+  const float* x; // [m, k]
+  float* y;       // [m, width]
+  int width;      // n, or half of it if gated
+
+  const Rows* norm; // of x before the product, or null
+  const float* add; // added to what comes out: [m, width], or [width] for all rows; or null
+  bool add_row;
+  bool gated; // silu(first half of a row) * second half
+};
+
+// prepare_rows makes of rows of x what the product reads.
+void prepare_rows(const void* job, int first, int count) {
+  const Product& p = *static_cast<const Product*>(job);
+  const size_t at = static_cast<size_t>(first) * p.matrix.k;
+  float* to = const_cast<float*>(p.matrix.x) + at;
+  const float* x = p.x + at;
+  if (p.norm != nullptr) {
+    Rows norm = *p.norm;
+    thread_local std::vector<float> normed;
+    normed.resize(static_cast<size_t>(count) * p.matrix.k);
+    norm.x = x;
+    norm.y = qmm_arranges(p.matrix.bits) ? normed.data() : to;
+    rms_norm_rows(&norm, 0, count);
+    x = norm.y;
+  }
+  if (qmm_arranges(p.matrix.bits)) {
+    qmm_arrange(p.matrix.isa, p.matrix.bits, x, to, count, p.matrix.k);
+  }
+}
+
+AVX2 void product_columns(const void* job, int first, int count) {
+  const Product& p = *static_cast<const Product*>(job);
+  qmm part = p.matrix;
+  if (!p.gated) {
+    part.y = p.y + first;
+    part.ldy = p.width;
+    qmm_columns(&part, first, count);
+    for (int row = 0; p.add != nullptr && row < part.m; row++) {
+      float* y = p.y + static_cast<size_t>(row) * p.width + first;
+      const float* add = p.add + (p.add_row ? 0 : static_cast<size_t>(row) * p.width) + first;
+      for (int i = 0; i < count; i += 8) {
+        store(y + i, count - i, _mm256_add_ps(load(y + i, count - i), load(add + i, count - i)));
+      }
+    }
+    return;
+  }
+  thread_local std::vector<float> both; // [m, 2 count]
+  both.resize(static_cast<size_t>(part.m) * 2 * count);
+  part.ldy = 2 * count;
+  part.y = both.data();
+  qmm_columns(&part, first, count);
+  part.y += count;
+  qmm_columns(&part, p.width + first, count);
+  for (int row = 0; row < part.m; row++) {
+    const float* gate = both.data() + static_cast<size_t>(row) * 2 * count;
+    float* y = p.y + static_cast<size_t>(row) * p.width + first;
+    for (int i = 0; i < count; i += 8) {
+      store(y + i, count - i, _mm256_mul_ps(silu(load(gate + i, count - i)), load(gate + count + i, count - i)));
+    }
+  }
+}
+
+// QuantizedMatMulKernel's inputs are x, codes, scales and biases, then the weight of the norm and
+// what is added, where there are any.
+class QuantizedMatMulKernel : public Kernel {
+ public:
+  struct Options {
+    int group, bits;
+    bool normed = false, weighted = false; // x is normalised first, with a weight
+    float eps = 0;
+    bool adds = false, add_row = false; // the same for all rows
+    bool gated = false;
+  };
+
+  QuantizedMatMulKernel(mx::Stream stream, Options options) : Kernel(stream), options(options) {}
+
+  const char* name() const override { return "X86QuantizedMatMul"; }
+
+  void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
+    const auto& x = inputs[0];
+    auto& y = outputs[0];
+    y.set_data(mx::allocator::malloc(y.nbytes()));
+    auto& encoder = mx::cpu::get_command_encoder(stream());
+    Product p{};
+    p.matrix = {rows_of(x), x.shape(-1), options.bits, options.group, x.data<float>(), inputs[1].data<uint8_t>(),
+                inputs[2].data<uint8_t>(), inputs[3].data<uint8_t>(), scale_type(inputs[2].dtype()), nullptr, 0, instructions};
+    p.x = x.data<float>();
+    p.y = y.data<float>();
+    p.width = y.shape(-1);
+    p.gated = options.gated;
+    p.add = options.adds ? inputs.back().data<float>() : nullptr;
+    p.add_row = options.add_row;
+    Rows norm{nullptr, options.weighted ? inputs[4].data<float>() : nullptr, nullptr, x.shape(-1), options.eps};
+    if (options.normed || qmm_arranges(options.bits)) {
+      mx::array prepared(x.shape(), mx::float32, nullptr, {});
+      prepared.set_data(mx::allocator::malloc(x.nbytes()));
+      p.matrix.x = prepared.data<float>();
+      encoder.add_temporary(prepared);
+    }
+    encoder.dispatch([p, norm, normed = options.normed]() mutable {
+      p.norm = normed ? &norm : nullptr;
+      if (p.matrix.x != p.x) {
+        blas_share(prepare_rows, &p, p.matrix.m, std::max(1, (1 << 14) / p.matrix.k));
+      }
+      blas_share(product_columns, &p, p.width, piece_of(p));
+    });
+  }
+
+  const Options options;
+
+ private:
+  // Columns are cut into about 16 pieces of a multiple of 16.
+  static int piece_of(const Product& p) {
+    const int piece = (p.width / 16 + 15) / 16 * 16;
+    return std::clamp(piece, p.matrix.m > qmm_same_rows ? 96 : 48, p.matrix.m > qmm_same_rows ? 128 : 1024);
+  }
+};
+
+// Gathered is rows of x times matrices that each row names.
+struct Gathered {
+  qmm matrix;          // x in the order of experts, and the first expert's arrays
+  const float* x;      // [rows / repeat, k]
+  float* y;            // [rows, n]
+  const int32_t* experts; // [rows]
+  int rows, repeat, n, count, pieces; // of count experts, each cut into so many pieces
+
+  int* order;  // rows in the order of experts
+  int* starts; // [count + 1], where an expert's rows begin there
+  float* out;  // what y becomes, in that order
+};
+
+// gather_rows puts rows in order, and what the products read of them.
+void gather_rows(const Gathered& g) {
+  const int last = g.count - 1;
+  const auto expert = [&](int row) { return std::clamp(g.experts[row], 0, last); };
+  std::fill(g.starts, g.starts + g.count + 1, 0);
+  for (int row = 0; row < g.rows; row++) {
+    g.starts[expert(row) + 1]++;
+  }
+  for (int e = 0; e < g.count; e++) {
+    g.starts[e + 1] += g.starts[e];
+  }
+  std::vector<int> next(g.starts, g.starts + g.count);
+  for (int row = 0; row < g.rows; row++) {
+    const int at = next[expert(row)]++;
+    g.order[at] = row;
+    const float* from = g.x + static_cast<size_t>(row / g.repeat) * g.matrix.k;
+    float* to = const_cast<float*>(g.matrix.x) + static_cast<size_t>(at) * g.matrix.k;
+    if (qmm_arranges(g.matrix.bits)) {
+      qmm_arrange(g.matrix.isa, g.matrix.bits, from, to, 1, g.matrix.k);
+    } else {
+      std::copy(from, from + g.matrix.k, to);
+    }
+  }
+}
+
+// gathered_pieces computes pieces of experts' columns and puts them where they belong.
+void gathered_pieces(const void* job, int first, int count) {
+  const Gathered& g = *static_cast<const Gathered*>(job);
+  for (int unit = first; unit < first + count; unit++) {
+    const int expert = unit / g.pieces, from = unit % g.pieces * g.n / g.pieces / 4 * 4;
+    const int piece = unit % g.pieces + 1;
+    const int to = piece == g.pieces ? g.n : piece * g.n / g.pieces / 4 * 4;
+    const int start = g.starts[expert], rows = g.starts[expert + 1] - start;
+    if (rows == 0 || to == from) {
+      continue;
+    }
+    qmm part = g.matrix;
+    const size_t groups = static_cast<size_t>(g.n) * (part.k / part.group);
+    part.m = rows;
+    part.x += static_cast<size_t>(start) * part.k;
+    part.w += static_cast<size_t>(expert) * g.n * (part.k / 8 * part.bits);
+    part.scales = static_cast<const uint8_t*>(part.scales) + expert * groups * scale_bytes(part.scale_type);
+    part.biases = static_cast<const uint8_t*>(part.biases) + expert * groups * scale_bytes(part.scale_type);
+    part.y = g.out + static_cast<size_t>(start) * g.n + from;
+    part.ldy = g.n;
+    qmm_columns(&part, from, to - from);
+    for (int row = start; row < start + rows; row++) {
+      const float* out = g.out + static_cast<size_t>(row) * g.n;
+      std::copy(out + from, out + to, g.y + static_cast<size_t>(g.order[row]) * g.n + from);
+    }
+  }
+}
+
+// GatherKernel's inputs are x, codes, scales, biases and what names experts.
+class GatherKernel : public Kernel {
+ public:
+  GatherKernel(mx::Stream stream, int group, int bits) : Kernel(stream), group_(group), bits_(bits) {}
+
+  const char* name() const override { return "X86GatherQuantizedMatMul"; }
+
+  void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
+    const auto &x = inputs[0], &indices = inputs[4];
+    auto& y = outputs[0];
+    y.set_data(mx::allocator::malloc(y.nbytes()));
+    auto& encoder = mx::cpu::get_command_encoder(stream());
+    const auto temporary = [&](size_t size) {
+      mx::array a(mx::Shape{static_cast<int>(size)}, mx::int32, nullptr, {});
+      a.set_data(mx::allocator::malloc(a.nbytes()));
+      encoder.add_temporary(a);
+      return a.data<int32_t>();
+    };
+    Gathered g{};
+    g.rows = static_cast<int>(indices.size());
+    g.n = y.shape(-1);
+    g.count = inputs[1].shape(0);
+    g.repeat = g.rows / rows_of(x);
+    g.x = x.data<float>();
+    g.y = y.data<float>();
+    g.experts = indices.data<int32_t>();
+    const int k = x.shape(-1);
+    float* arranged = reinterpret_cast<float*>(temporary(static_cast<size_t>(g.rows) * k));
+    g.matrix = {0, k, bits_, group_, arranged, inputs[1].data<uint8_t>(), inputs[2].data<uint8_t>(),
+                inputs[3].data<uint8_t>(), scale_type(inputs[2].dtype()), nullptr, 0, instructions};
+    g.out = reinterpret_cast<float*>(temporary(static_cast<size_t>(g.rows) * g.n));
+    g.order = temporary(g.rows);
+    g.starts = temporary(g.count + 1);
+    g.pieces = std::clamp(g.n / 96, 1, 16);
+    encoder.dispatch([g] {
+      gather_rows(g);
+      blas_share(gathered_pieces, &g, g.count * g.pieces, 1);
+    });
+  }
+
+ private:
+  int group_, bits_;
+};
+
+// pending is the kernel that is to compute a, or null: a is already computed, or another's.
+template <typename K>
+const K* pending(const mx::array& a) {
+  if (a.status() != mx::array::Status::unscheduled || !a.has_primitive()) {
+    return nullptr;
+  }
+  return dynamic_cast<const K*>(&a.primitive());
+}
+
+// pending_product is the product that is to compute a, if nothing is done to its columns yet.
+const QuantizedMatMulKernel* pending_product(const mx::array& a) {
+  const auto* product = pending<QuantizedMatMulKernel>(a);
+  return product != nullptr && !product->options.adds && !product->options.gated ? product : nullptr;
+}
+
+mx::array product(mx::Shape shape, QuantizedMatMulKernel::Options options, std::vector<mx::array> inputs, const mx::Stream& s) {
+  return mx::array(std::move(shape), mx::float32, std::make_shared<QuantizedMatMulKernel>(s, options), std::move(inputs));
+}
+
 // ---- entry points
 
 const mx::array& get(mlx_array a) {
@@ -389,9 +791,27 @@ void check(bool ok, const char* what) {
   }
 }
 
+// check_format checks an affine format of rows of k.
+void check_format(int k, int group, int bits) {
+  check(bits == 2 || bits == 3 || bits == 4 || bits == 5 || bits == 6 || bits == 8, "no format has codes of such a width");
+  check(group > 0 && group % 32 == 0 && k % group == 0, "the groups are no multiple of 32, or do not fill a row");
+}
+
+void check_scales(const mx::array& scales, const mx::array& biases) {
+  const auto dtype = scales.dtype();
+  check(dtype == mx::float32 || dtype == mx::float16 || dtype == mx::bfloat16, "scales are no floats");
+  check(biases.dtype() == dtype && scales.size() > 0, "biases are not of the scales' type, or there are none");
+}
+
 void check_float32(const mx::array& a, int dims) {
   check(a.dtype() == mx::float32, "an array is not float32");
   check(static_cast<int>(a.ndim()) >= dims && a.size() > 0, "an array has too few dimensions, or is empty");
+}
+
+// dense is a itself if it is known to lie in memory row by row, else what makes it so.
+mx::array dense(const mx::array& a, const mx::Stream& s) {
+  const bool known = a.status() == mx::array::Status::available ? a.flags().row_contiguous : pending<Kernel>(a) != nullptr;
+  return known ? a : mx::contiguous(a, false, s);
 }
 
 // build calls make and gives its array to res.
@@ -413,7 +833,7 @@ int build(mlx_array* res, Make make) {
 
 } // namespace
 
-bool x86_supported(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+void x86_use(enum qmm_isa isa) { instructions = isa; }
 
 int x86_silu(mlx_array* res, mlx_array x_, mlx_stream s) {
   return build(res, [&] {
@@ -421,7 +841,7 @@ int x86_silu(mlx_array* res, mlx_array x_, mlx_stream s) {
     check_float32(x, 1);
     return mx::array(
         x.shape(), mx::float32, std::make_shared<RowKernel>(get(s), Elementwise::silu, 0.0f),
-        {mx::contiguous(x, false, get(s))});
+        {dense(x, get(s))});
   });
 }
 
@@ -432,9 +852,14 @@ int x86_gated_silu(mlx_array* res, mlx_array gate_up, mlx_stream s) {
     check(x.shape(-1) % 2 == 0, "the last axis is odd");
     auto shape = x.shape();
     shape.back() /= 2;
+    if (const auto* gate_up = pending_product(x)) {
+      auto options = gate_up->options;
+      options.gated = true;
+      return product(std::move(shape), options, x.inputs(), get(s));
+    }
     return mx::array(
         std::move(shape), mx::float32, std::make_shared<RowKernel>(get(s), Elementwise::gated_silu, 0.0f),
-        {mx::contiguous(x, false, get(s))});
+        {dense(x, get(s))});
   });
 }
 
@@ -442,12 +867,12 @@ int x86_rms_norm(mlx_array* res, mlx_array x_, mlx_array weight_, float eps, mlx
   return build(res, [&] {
     const auto& x = get(x_);
     check_float32(x, 1);
-    std::vector<mx::array> inputs{mx::contiguous(x, false, get(s))};
+    std::vector<mx::array> inputs{dense(x, get(s))};
     if (weight_.ctx != nullptr) {
       const auto& weight = get(weight_);
       check_float32(weight, 1);
       check(weight.ndim() == 1 && weight.shape(0) == x.shape(-1), "the weight is not as long as the last axis");
-      inputs.push_back(mx::contiguous(weight, false, get(s)));
+      inputs.push_back(dense(weight, get(s)));
     }
     return mx::array(
         x.shape(), mx::float32, std::make_shared<RowKernel>(get(s), Elementwise::rms_norm, eps), std::move(inputs));
@@ -462,7 +887,123 @@ int x86_causal_softmax(mlx_array* res, mlx_array scores, float scale, int window
     check(window >= 0, "the window is negative");
     return mx::array(
         x.shape(), mx::float32, std::make_shared<SoftmaxKernel>(get(s), scale, window),
-        {mx::contiguous(x, false, get(s))});
+        {dense(x, get(s))});
+  });
+}
+
+int x86_quantized_matmul(
+    mlx_array* res, mlx_array x_, mlx_array w_, mlx_array scales_, mlx_array biases_, int group, int bits,
+    mlx_stream s) {
+  return build(res, [&] {
+    const auto &x = get(x_), &w = get(w_), &scales = get(scales_), &biases = get(biases_);
+    check_float32(x, 1);
+    check_scales(scales, biases);
+    check_format(x.shape(-1), group, bits);
+    const int k = x.shape(-1);
+    check(w.dtype() == mx::uint32 && w.ndim() == 2 && w.shape(1) == k / 32 * bits, "codes are not uint32 [n, k * bits / 32]");
+    const mx::Shape groups{w.shape(0), k / group};
+    check(scales.shape() == groups && biases.shape() == groups, "scales or biases are not [n, k / group]");
+    auto shape = x.shape();
+    shape.back() = w.shape(0);
+    QuantizedMatMulKernel::Options options{group, bits};
+    std::vector<mx::array> inputs{
+        dense(x, get(s)), dense(w, get(s)), dense(scales, get(s)),
+        dense(biases, get(s))};
+    const auto* norm = pending<RowKernel>(x);
+    if (norm != nullptr && norm->what == Elementwise::rms_norm) {
+      options.normed = true;
+      options.eps = norm->eps;
+      options.weighted = x.inputs().size() > 1;
+      inputs[0] = x.inputs()[0];
+      inputs.insert(inputs.end(), x.inputs().begin() + 1, x.inputs().end());
+    }
+    return product(std::move(shape), options, std::move(inputs), get(s));
+  });
+}
+
+int x86_gather_quantized_matmul(
+    mlx_array* res, mlx_array x_, mlx_array w_, mlx_array scales_, mlx_array biases_, mlx_array indices_, int group,
+    int bits, mlx_stream s) {
+  return build(res, [&] {
+    const auto &x = get(x_), &w = get(w_), &scales = get(scales_), &biases = get(biases_), &indices = get(indices_);
+    check_float32(x, 2);
+    check_scales(scales, biases);
+    check_format(x.shape(-1), group, bits);
+    const int k = x.shape(-1);
+    check(w.dtype() == mx::uint32 && w.ndim() == 3 && w.shape(2) == k / 32 * bits, "codes are not uint32 [e, n, k * bits / 32]");
+    const mx::Shape groups{w.shape(0), w.shape(1), k / group};
+    check(scales.shape() == groups && biases.shape() == groups, "scales or biases are not [e, n, k / group]");
+    check(indices.dtype() == mx::uint32 || indices.dtype() == mx::int32, "indices are not of 32 bits");
+    check(indices.ndim() > 0 && indices.size() > 0 && x.ndim() == indices.ndim() + 2 && x.shape(-2) == 1, "x is not [..., 1, k]");
+    for (int i = 0; i < static_cast<int>(indices.ndim()); i++) {
+      const bool last = i == static_cast<int>(indices.ndim()) - 1;
+      check(x.shape(i) == indices.shape(i) || (last && x.shape(i) == 1), "x has other leading axes than indices");
+    }
+    auto shape = indices.shape();
+    shape.push_back(1);
+    shape.push_back(w.shape(1));
+    return mx::array(
+        std::move(shape), mx::float32, std::make_shared<GatherKernel>(get(s), group, bits),
+        {dense(x, get(s)), dense(w, get(s)), dense(scales, get(s)), dense(biases, get(s)), dense(indices, get(s))});
+  });
+}
+
+int x86_add(mlx_array* res, mlx_array a_, mlx_array b_, mlx_stream s) {
+  return build(res, [&] {
+    // What is added to the columns of a product is added by it.
+    const auto fused = [&](const mx::array& columns, const mx::array& other) -> std::optional<mx::array> {
+      const auto* pending = pending_product(columns);
+      if (pending == nullptr || other.dtype() != mx::float32) {
+        return std::nullopt;
+      }
+      const bool row = other.ndim() == 1 && other.shape(0) == columns.shape(-1);
+      if (!row && other.shape() != columns.shape()) {
+        return std::nullopt;
+      }
+      auto options = pending->options;
+      options.adds = true;
+      options.add_row = row;
+      auto inputs = columns.inputs();
+      inputs.push_back(dense(other, get(s)));
+      return product(columns.shape(), options, std::move(inputs), get(s));
+    };
+    const auto &a = get(a_), &b = get(b_);
+    if (auto sum = fused(b, a)) {
+      return *sum;
+    }
+    if (auto sum = fused(a, b)) {
+      return *sum;
+    }
+    return mx::add(a, b, get(s));
+  });
+}
+
+int x86_rope(
+    mlx_array* res, mlx_array x_, int dims, bool traditional, float base, float scale, int offset, mlx_array offsets_,
+    mlx_array wavelengths_, mlx_stream s) {
+  return build(res, [&] {
+    const auto& x = get(x_);
+    check_float32(x, 4);
+    check(x.ndim() == 4, "heads need four axes");
+    check(dims > 0 && dims % 2 == 0 && dims <= x.shape(3), "an odd number of dimensions is to turn, or more than there are");
+    RotateKernel::Options options{
+        dims / 2, traditional, scale, offset, offsets_.ctx != nullptr, wavelengths_.ctx != nullptr, nullptr};
+    std::vector<mx::array> inputs{x};
+    if (options.offsets) {
+      const auto& offsets = get(offsets_);
+      check(offsets.dtype() == mx::int32 && offsets.size() == static_cast<size_t>(x.shape(0)), "offsets are not int32 [b]");
+      inputs.push_back(dense(offsets, get(s)));
+    }
+    if (options.wavelengths) {
+      const auto& wavelengths = get(wavelengths_);
+      check_float32(wavelengths, 1);
+      check(wavelengths.size() == static_cast<size_t>(options.half), "there is not one wavelength for two dimensions");
+      inputs.push_back(dense(wavelengths, get(s)));
+    } else {
+      options.inverse = inverse_frequencies(base, options.half, get(s));
+    }
+    return mx::array(
+        x.shape(), mx::float32, std::make_shared<RotateKernel>(get(s), std::move(options)), std::move(inputs));
   });
 }
 
@@ -477,11 +1018,11 @@ int x86_attend(
     check(q.shape(2) == 1 && q.shape(0) == k.shape(0), "there is not one query a row");
     check(k.shape() == v.shape() && k.shape(3) == q.shape(3), "queries, keys and values differ in shape");
     check(q.shape(1) % k.shape(1) == 0 && q.shape(3) % 8 == 0, "the heads do not group, or are no multiple of 8 wide");
-    std::vector<mx::array> inputs{mx::contiguous(q, false, get(s)), k, v};
+    std::vector<mx::array> inputs{dense(q, get(s)), k, v};
     if (counts_.ctx != nullptr) {
       const auto& counts = get(counts_);
       check(counts.dtype() == mx::int32 && counts.size() == static_cast<size_t>(q.shape(0)), "counts are not int32 [b]");
-      inputs.push_back(mx::contiguous(counts, false, get(s)));
+      inputs.push_back(dense(counts, get(s)));
     }
     return mx::array(q.shape(), mx::float32, std::make_shared<AttendKernel>(get(s), scale), std::move(inputs));
   });

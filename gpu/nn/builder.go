@@ -145,7 +145,7 @@ func (b *Builder) Embedding(path string, vocab, hidden int) *Embedding {
 		table := b.dense([]projection{p})
 		return &Embedding{dense: table, head: b.denseLinear(table, nil), vocab: vocab}
 	}
-	matrix := b.quantized([]projection{p})
+	matrix := b.quantized([]projection{p}, b.scaleDType(p.format))
 	return &Embedding{matrix: matrix, head: b.quantizedLinear(matrix, nil), vocab: vocab}
 }
 
@@ -266,7 +266,7 @@ func (b *Builder) linear(parts []projection) Linear {
 	if parts[0].format == nil || b.policy.DenseWeights {
 		return b.denseLinear(b.dense(parts), bias)
 	}
-	return b.quantizedLinear(b.quantized(parts), bias)
+	return b.quantizedLinear(b.quantized(parts, b.scaleDType(parts[0].format)), bias)
 }
 
 // dense is the matrix of projections of one format, dequantised if need be.
@@ -274,7 +274,7 @@ func (b *Builder) dense(parts []projection) *mlx.Ref {
 	if parts[0].format == nil {
 		return b.settle(b.policy.DType, column(parts, func(p projection) *load.Array { return p.weight })...)
 	}
-	matrix := b.quantized(parts)
+	matrix := b.quantized(parts, b.policy.DType)
 	if b.Err() != nil {
 		return nil
 	}
@@ -297,16 +297,29 @@ func (b *Builder) quantizedLinear(matrix *quantizedMatrix, bias *mlx.Ref) Linear
 	return &l
 }
 
-func (b *Builder) quantized(parts []projection) *quantizedMatrix {
+// quantized is the matrix of projections of one format. Its scales and biases are cast to scales if
+// that is given.
+func (b *Builder) quantized(parts []projection, scales *mlx.DType) *quantizedMatrix {
 	q := &quantizedMatrix{
 		format: *parts[0].format, dtype: b.policy.DType,
 		weight: b.settle(nil, column(parts, func(p projection) *load.Array { return p.weight })...),
-		scales: b.settle(b.policy.DType, column(parts, func(p projection) *load.Array { return p.scales })...),
+		scales: b.settle(scales, column(parts, func(p projection) *load.Array { return p.scales })...),
 	}
 	if parts[0].biases != nil {
-		q.biases = b.settle(b.policy.DType, column(parts, func(p projection) *load.Array { return p.biases })...)
+		q.biases = b.settle(scales, column(parts, func(p projection) *load.Array { return p.biases })...)
 	}
 	return q
+}
+
+// scaleDType is what scales and biases of a matrix are cast to that is multiplied by as it is: nil,
+// the checkpoint's own, where mlx.Scope.MultipliesQuantized takes any.
+func (b *Builder) scaleDType(format *load.QuantSpec) *mlx.DType {
+	p := b.policy
+	if format != nil && p.Kernels && !p.DenseWeights && p.DType != nil && *p.DType == mlx.Float32 &&
+		format.Mode == mlx.Affine && format.GroupSize%32 == 0 {
+		return nil
+	}
+	return p.DType
 }
 
 func column(parts []projection, array func(projection) *load.Array) []load.Array {

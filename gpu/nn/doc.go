@@ -23,8 +23,11 @@ type Policy struct {
 	DType *mlx.DType
 
 	// DenseWeights replaces quantised matrices by dense ones in DType. MLX's quantised product
-	// is scalar code on the CPU, where a dense product through BLAS is several times faster.
+	// is scalar code on the CPU, where a dense product through BLAS is several times faster; it is
+	// not where mlx.Scope.MultipliesQuantized says so.
 	DenseWeights bool
+	// Kernels says that scopes have mlx.Scope.Kernels.
+	Kernels bool
 	// Conversion, if not nil, quantises while loading.
 	Conversion *Conversion
 }

@@ -66,8 +66,8 @@ func (b *Builder) splitExperts(path string, split ExpertSplit, experts, in, out 
 		*to(&parts[1]) = b.upload.replace([]*mlx.Ref{whole}, take(1))
 	}
 	divide(b.weightDType(p), p.weight, func(e *expertArrays) **mlx.Ref { return &e.weight })
-	divide(b.policy.DType, p.scales, func(e *expertArrays) **mlx.Ref { return &e.scales })
-	divide(b.policy.DType, p.biases, func(e *expertArrays) **mlx.Ref { return &e.biases })
+	divide(b.scaleDType(p.format), p.scales, func(e *expertArrays) **mlx.Ref { return &e.scales })
+	divide(b.scaleDType(p.format), p.biases, func(e *expertArrays) **mlx.Ref { return &e.biases })
 	divide(b.policy.DType, p.bias, func(e *expertArrays) **mlx.Ref { return &e.bias })
 	return b.expertLayer(parts[0], p.format), b.expertLayer(parts[1], p.format)
 }

@@ -12,7 +12,7 @@ func (b *Builder) Stored(path string, in, out int) map[string]*mlx.Ref {
 	if p.format == nil {
 		return map[string]*mlx.Ref{".weight": b.dense([]projection{p})}
 	}
-	q := b.quantized([]projection{p})
+	q := b.quantized([]projection{p}, b.policy.DType)
 	refs := map[string]*mlx.Ref{".weight": q.weight, ".scales": q.scales}
 	if q.biases != nil {
 		refs[".biases"] = q.biases

@@ -48,11 +48,10 @@ func (q *quantizedMatrix) view() mlx.Quantized {
 // dequantize returns rows of the matrix as a dense one. Formats with scales of 8 bits become
 // bfloat16, which holds all of their numbers, unless dtype says otherwise.
 func (q *quantizedMatrix) dequantize(s *mlx.Scope, rows mlx.Quantized) mlx.Array {
-	dense := s.Dequantize(rows)
-	if q.dtype == nil {
-		return dense
+	if q.biases != nil { // MLX computes in the dtype of the scales
+		rows.Scales, rows.Biases = cast(s, rows.Scales, q.dtype), cast(s, rows.Biases, q.dtype)
 	}
-	return s.AsType(dense, *q.dtype)
+	return cast(s, s.Dequantize(rows), q.dtype)
 }
 
 // quantizedLinear is MLX's own quantised product.
@@ -65,8 +64,9 @@ func (l *quantizedLinear) Forward(s *mlx.Scope, x mlx.Array) mlx.Array {
 	return addBias(s, s.QuantizedMatMul(x, l.matrix.view()), l.bias)
 }
 
-// cpuQuantizedLinear uses MLX's quantised product for few rows, whose cost is linear in rows,
-// and a dense product through BLAS of the matrix dequantised for this call for more.
+// cpuQuantizedLinear uses a quantised product of the worker's own where there is one. Else it uses
+// MLX's for few rows, whose cost is linear in rows, and a dense product through BLAS of the matrix
+// dequantised for this call for more.
 type cpuQuantizedLinear struct{ quantizedLinear }
 
 // cpuDequantizeRows is where dequantise + sgemm becomes faster than the quantised product:
@@ -74,7 +74,7 @@ type cpuQuantizedLinear struct{ quantizedLinear }
 const cpuDequantizeRows = 5
 
 func (l *cpuQuantizedLinear) Forward(s *mlx.Scope, x mlx.Array) mlx.Array {
-	if s.Err() != nil || x.Size()/x.Dim(-1) < cpuDequantizeRows {
+	if s.Err() != nil || x.Size()/x.Dim(-1) < cpuDequantizeRows || s.MultipliesQuantized(x, l.matrix.view()) {
 		return l.quantizedLinear.Forward(s, x)
 	}
 	dense := l.matrix.dequantize(s, l.matrix.view())

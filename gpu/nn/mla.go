@@ -151,7 +151,7 @@ func (b *Builder) headLinear(path string, heads, in, out int) headLinear {
 	if p.format == nil || b.policy.DenseWeights {
 		return headLinear{dense: b.dense([]projection{p})}
 	}
-	return headLinear{matrix: b.quantized([]projection{p})}
+	return headLinear{matrix: b.quantized([]projection{p}, b.policy.DType)}
 }
 
 // latentProjections takes kv_b_proj, the projection to all heads' keys and values, apart. If it is

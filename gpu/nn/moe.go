@@ -88,8 +88,8 @@ func (b *Builder) experts(parts []projection, stack func(s *mlx.Scope, joined ml
 	}
 	return b.expertLayer(expertArrays{
 		weight: settle(b.weightDType(parts[0]), func(p projection) *load.Array { return p.weight }),
-		scales: settle(b.policy.DType, func(p projection) *load.Array { return p.scales }),
-		biases: settle(b.policy.DType, func(p projection) *load.Array { return p.biases }),
+		scales: settle(b.scaleDType(parts[0].format), func(p projection) *load.Array { return p.scales }),
+		biases: settle(b.scaleDType(parts[0].format), func(p projection) *load.Array { return p.biases }),
 		bias:   settle(b.policy.DType, func(p projection) *load.Array { return p.bias }),
 	}, parts[0].format)
 }
