@@ -90,7 +90,7 @@ var Variables = []Variable{
 		"Freed device memory that MLX keeps for reuse; 0 keeps none. Auto: MLX's own limit.",
 		func(c *Config) *int64 { return &c.Device.CacheLimitBytes }),
 	integer("MLX_CPU_THREADS", 0, 0, 1024,
-		"Threads of the CPU backend's matrix products; 0: one for each core.",
+		"Threads of the CPU backend's matrix products; 0: one for each core, or as many as a container's CPU quota allows.",
 		func(c *Config) *int { return &c.Device.CPUThreads }),
 	enum("MLX_CPU_DENSE_WEIGHTS", []string{"auto", "on", "off"},
 		"CPU backend: keep float32 copies of quantised weights. Auto: of formats that the worker has no vector code for (see MLX_CPU_KERNELS), when they fit into memory.",

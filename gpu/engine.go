@@ -12,6 +12,7 @@ import (
 	"mlx-worker/batcher"
 	"mlx-worker/gpu/mlx"
 	"mlx-worker/internal/fault"
+	"mlx-worker/internal/limits"
 )
 
 // Config configures an Engine.
@@ -41,7 +42,8 @@ type Engine struct {
 	runtime *mlx.Runtime
 	info    Info
 
-	memory struct{ active, cache, peak atomic.Int64 } // as of the last job
+	memory      struct{ active, cache, peak atomic.Int64 } // as of the last job
+	memoryLimit int64
 
 	mu      sync.Mutex
 	models  map[string]*model
@@ -80,6 +82,7 @@ func New(config Config) (*Engine, error) {
 		e.thread.Close()
 		return nil, fmt.Errorf("start MLX: %w", err)
 	}
+	e.memoryLimit = e.capacity()
 	return e, nil
 }
 
@@ -92,20 +95,24 @@ func (e *Engine) Memory() batcher.Memory {
 		ActiveBytes: e.memory.active.Load(),
 		CacheBytes:  e.memory.cache.Load(),
 		PeakBytes:   e.memory.peak.Load(),
-		LimitBytes:  e.memoryLimit(),
+		LimitBytes:  e.memoryLimit,
 	}
 }
 
-// memoryLimit is what weights and caches may take: what the user set, what the device recommends,
-// or most of its memory.
-func (e *Engine) memoryLimit() int64 {
+// capacity is what weights and caches may take: what the user set, what the device recommends,
+// or most of its memory: for the CPU, of what a container may use.
+func (e *Engine) capacity() int64 {
 	switch {
 	case e.config.MemoryLimitBytes > 0:
 		return e.config.MemoryLimitBytes
 	case e.info.RecommendedBytes > 0:
 		return e.info.RecommendedBytes
 	}
-	return e.info.MemoryBytes / 10 * 9
+	memory := e.info.MemoryBytes
+	if container, limited := limits.ContainerMemory(); limited && e.info.Backend == mlx.CPU {
+		memory = min(memory, container.Limit)
+	}
+	return memory / 10 * 9
 }
 
 // Close frees all models and sequences and ends the thread.
@@ -122,10 +129,11 @@ func (e *Engine) Close() error {
 
 	e.sweeps.Wait()
 	err := e.do(context.Background(), func() error {
+		var errs []error
 		for _, m := range models {
-			m.free()
+			errs = append(errs, m.free())
 		}
-		return e.runtime.Close()
+		return errors.Join(append(errs, e.runtime.Close())...)
 	})
 	e.thread.Close()
 	return err
@@ -202,7 +210,11 @@ func (e *Engine) model(id string) (*model, error) {
 	defer e.mu.Unlock()
 	m := e.models[id]
 	if m == nil {
-		return nil, fault.New(fault.ModelNotLoaded, "model %q is not loaded", id).With("model_id", id)
+		return nil, notLoaded(id)
 	}
 	return m, nil
+}
+
+func notLoaded(id string) error {
+	return fault.New(fault.ModelNotLoaded, "model %q is not loaded", id).With("model_id", id)
 }

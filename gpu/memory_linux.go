@@ -4,10 +4,21 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"mlx-worker/internal/limits"
 )
 
-// availableMemoryBytes is the kernel's estimate of what can be had without swapping, or 0.
+// availableMemoryBytes is the kernel's estimate of what can be had without swapping, as far as a
+// container's limit leaves it, or 0.
 func availableMemoryBytes() int64 {
+	free := freeMemoryBytes()
+	if container, limited := limits.ContainerMemory(); limited {
+		free = min(free, container.Available)
+	}
+	return free
+}
+
+func freeMemoryBytes() int64 {
 	info, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
 		return 0

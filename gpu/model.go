@@ -45,13 +45,14 @@ func (e *Engine) SequenceBytes(modelID string, tokens int) int64 {
 const defaultContextLength = 4096
 
 // Load implements batcher.Engine. Reading and unpacking happen on the caller's goroutine, each
-// array's conversion as a job of its own, so that steps of other models come in between.
+// array's conversion as jobs of its own, so that steps of other models come in between.
 func (e *Engine) Load(ctx context.Context, req batcher.LoadRequest, progress func(batcher.LoadProgress)) (batcher.ModelInfo, error) {
 	start := time.Now()
 	checkpoint, err := load.Open(req.Path, models.Supported)
 	if err != nil {
 		return batcher.ModelInfo{}, err
 	}
+	defer mlx.Trim() // of what was used to read it
 	defer checkpoint.Close()
 	config := checkpoint.Config()
 	contextLength, err := contextLength(req.ContextLength, config.MaxLength)
@@ -93,45 +94,66 @@ func (e *Engine) Load(ctx context.Context, req batcher.LoadRequest, progress fun
 	return m.info, nil
 }
 
-// Unload implements batcher.Engine. The caller has closed the model's sequences.
+// Unload implements batcher.Engine. The caller has closed the model's sequences. Steps of other
+// models come in between.
 func (e *Engine) Unload(ctx context.Context, modelID string) (freedBytes int64, err error) {
 	m, err := e.model(modelID)
 	if err != nil {
 		return 0, err
 	}
-	err = e.do(ctx, func() error {
-		before, err := e.runtime.Memory()
-		if err != nil {
-			return err
-		}
-		e.mu.Lock()
-		delete(e.models, modelID)
-		e.mu.Unlock()
-		m.free()
-		if err := e.runtime.ClearCache(); err != nil {
-			return err
-		}
-		after, err := e.runtime.Memory()
-		freedBytes = before.Active - after.Active
-		return err
-	})
-	return freedBytes, err
+	if err := e.do(ctx, func() error { return e.forget(modelID) }); err != nil {
+		return 0, err
+	}
+	defer mlx.Trim()
+	cached, err := e.release(m)
+	return m.weights.Bytes + cached, err
 }
 
-// free drops the weights and what is left of the caches, on the MLX thread.
-func (m *model) free() {
+// forget takes a model out of those that are loaded; only one caller succeeds.
+func (e *Engine) forget(id string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.models[id] == nil {
+		return notLoaded(id)
+	}
+	delete(e.models, id)
+	return nil
+}
+
+// release frees a model that nothing refers to, in jobs that keep no step waiting for long, and
+// returns the bytes that its caches took. It cannot be cancelled half-way.
+func (e *Engine) release(m *model) (cachedBytes int64, err error) {
+	job := func(free func() error) error {
+		return e.do(context.Background(), func() error { return errors.Join(free(), e.runtime.ClearCache()) })
+	}
+	err = job(func() error {
+		before, err := e.runtime.Memory()
+		m.freeCaches()
+		after, afterErr := e.runtime.Memory()
+		cachedBytes = before.Active - after.Active
+		return errors.Join(err, afterErr)
+	})
+	err = errors.Join(err, m.weights.Free(job))
+	// The figures are those of the last job.
+	return cachedBytes, errors.Join(err, job(func() error { return nil }))
+}
+
+// free drops what the model holds, on the MLX thread and at once.
+func (m *model) free() error {
+	m.freeCaches()
+	return m.weights.Free(func(job func() error) error { return job() })
+}
+
+func (m *model) freeCaches() {
 	if m.batch != nil {
 		m.batch.Free()
 	}
-	m.weights.Free()
 }
 
-// drop is free as a job of its own, for a model that could not be loaded.
+// drop is release of a model that could not be loaded.
 func (e *Engine) drop(m *model) error {
-	return e.do(context.Background(), func() error {
-		m.free()
-		return nil
-	})
+	_, err := e.release(m)
+	return err
 }
 
 func (e *Engine) register(id string, m *model) error {
@@ -297,7 +319,7 @@ func (e *Engine) roomToExpand(checkpoint load.Checkpoint, policy nn.Policy) erro
 		return nil
 	}
 	elements, first := expander.Expanded()
-	free := e.memoryLimit() - e.memory.active.Load()
+	free := e.memoryLimit - e.memory.active.Load()
 	if unused := availableMemoryBytes(); policy.Backend == mlx.CPU && unused > 0 {
 		free = min(free, unused)
 	}

@@ -54,6 +54,18 @@ go_test() {
     "-ldflags=-X main.libraries=$(libraries_key)" "$@" $packages
 }
 
+# kernels_asan: the CPU kernels, over random shapes, with AddressSanitizer in our C and C++. Leaks are
+# not looked for: MLX keeps buffers. ASan's dlopen does not search where the binary says.
+kernels_asan() {
+  if [ "$OS-$ARCH" != Linux-x86_64 ]; then
+    say "not run: the kernels are for Linux on x86-64, and this is $OS on $ARCH"
+    return
+  fi
+  LD_LIBRARY_PATH=$DEPS/openblas/scipy_openblas32/lib ASAN_OPTIONS=detect_leaks=0 \
+    go run "$GOTESTSUM" --format pkgname --jsonfile "$reports/go-asan.json" -- \
+    -asan -count=1 -timeout 10m -run 'Kernel|Quantized|Products|Rows' ./gpu/mlx
+}
+
 # vitest PROJECT
 vitest() {
   (cd js-client && npx --no-install vitest run --project "$1" \

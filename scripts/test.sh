@@ -9,6 +9,7 @@ stage cargo.txt rust_test
 stage go-plain.json go_test plain -race -count=1 -timeout 5m
 stage go-mlx.json go_test mlx -count=1 -timeout 30m
 stage go-mlx-race.json go_test mlx-race -race -count=1 -timeout 30m
+stage go-asan.json kernels_asan
 stage vitest-unit.json vitest unit
 stage vitest-bench.json vitest_bench
 stage vitest-e2e.json vitest e2e

@@ -6,12 +6,16 @@ import (
 	"mlx-worker/batcher"
 	"mlx-worker/envcfg"
 	"mlx-worker/gpu"
+	"mlx-worker/internal/limits"
 	"mlx-worker/rpc"
 )
 
 // newEngine starts MLX as the environment says.
 func newEngine(config envcfg.Config) (batcher.Engine, rpc.Info, error) {
 	d := config.Device
+	if d.CPUThreads == 0 {
+		d.CPUThreads = limits.Cores()
+	}
 	engine, err := gpu.New(gpu.Config{
 		Device:           d.Kind,
 		CPUThreads:       d.CPUThreads,

@@ -12,6 +12,7 @@ import (
 
 	"mlx-worker/batcher"
 	"mlx-worker/envcfg"
+	"mlx-worker/internal/limits"
 	"mlx-worker/internal/modelfiles"
 	"mlx-worker/internal/stdio"
 	"mlx-worker/rpc"
@@ -36,6 +37,7 @@ func serve(in io.ReadCloser, out io.WriteCloser, env envcfg.Config) int {
 	warnAboutEnvironment(logger)
 	ctx, stop := handleSignals()
 	defer stop()
+	limits.RaiseProcs()
 
 	engine, info, err := newEngine(env)
 	if err != nil {

@@ -25,7 +25,7 @@ type ggufFile struct {
 
 type ggufTensor struct {
 	*gguf.Tensor
-	file  string // base name
+	file  *gguf.File
 	name  string // Hugging Face name without the .weight or .bias suffix
 	part  string // "weight" or "bias"
 	heads int    // > 0: rows are permuted for interleaved rope in this many heads
@@ -205,7 +205,7 @@ func required[T gguf.Gettable](m *metadata, key string) T {
 
 // tensor maps a directory entry to its Hugging Face name and checks its type.
 func (g *ggufFile) tensor(t *gguf.Tensor, hf *hfConfig) (ggufTensor, error) {
-	out := ggufTensor{Tensor: t, file: g.file.Name()}
+	out := ggufTensor{Tensor: t, file: g.file}
 	base, part, ok := cutLast(t.Name, ".")
 	out.part = part
 	if layer, module, inBlock := cutBlock(base); inBlock {

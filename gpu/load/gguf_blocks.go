@@ -4,14 +4,15 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
-	"runtime"
-	"sync"
 	"sync/atomic"
 	"unsafe"
+
+	"golang.org/x/sync/errgroup"
 
 	"mlx-worker/gpu/mlx"
 	"mlx-worker/internal/fault"
 	"mlx-worker/internal/gguf"
+	"mlx-worker/internal/limits"
 )
 
 // blockFormat is how a ggml tensor type becomes MLX arrays: as it is stored (dtype alone), as a
@@ -111,10 +112,8 @@ func (t ggufTensor) sourceRow(r, rows int) int {
 
 // fillStored copies a tensor that is not quantised.
 func (t ggufTensor) fillStored(dst []byte) error {
-	if t.heads == 0 {
-		copy(dst, t.Data())
-	} else {
-		t.eachRow(dst, func(row, to []byte) { copy(to, row) })
+	if err := t.eachRow(dst, func(row, to []byte) { copy(to, row) }); err != nil {
+		return err
 	}
 	return t.blame(refuseNaN(dst, blockFormats[t.Type].dtype))
 }
@@ -125,7 +124,7 @@ func (t ggufTensor) fillStored(dst []byte) error {
 func (t ggufTensor) fillDense(dst []byte) error {
 	format := blockFormats[t.Type]
 	var damaged atomic.Bool
-	t.eachRow(dst, func(row, to []byte) {
+	err := t.eachRow(dst, func(row, to []byte) {
 		out := unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(to))), len(to)/4)
 		for len(out) > 0 {
 			if format.damaged(row) {
@@ -135,29 +134,27 @@ func (t ggufTensor) fillDense(dst []byte) error {
 			row, out = row[format.blockBytes:], out[format.elements:]
 		}
 	})
-	return t.judge(&damaged)
+	return errors.Join(err, t.judge(&damaged))
 }
 
 func (t ggufTensor) fillPacked(dst []byte) error {
 	format := blockFormats[t.Type]
 	var damaged atomic.Bool
-	t.eachBlock(dst, func(block, to []byte) {
+	err := t.eachBlock(dst, func(block, to []byte) {
 		if format.damaged(block) {
 			damaged.Store(true)
 		}
 		format.pack(block, to)
 	})
-	return t.judge(&damaged)
+	return errors.Join(err, t.judge(&damaged))
 }
 
 func (t ggufTensor) fillScales(dst []byte) error {
-	t.eachBlock(dst, blockFormats[t.Type].scales)
-	return nil
+	return t.eachBlock(dst, blockFormats[t.Type].scales)
 }
 
 func (t ggufTensor) fillBiases(dst []byte) error {
-	t.eachBlock(dst, blockFormats[t.Type].biases)
-	return nil
+	return t.eachBlock(dst, blockFormats[t.Type].biases)
 }
 
 // damaged reports whether one of the block's float16 numbers is a NaN or infinite: quants have no
@@ -183,13 +180,13 @@ func (t ggufTensor) blame(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fault.New(fault.ModelLoad, "%s: tensor %q: %w", t.file, t.Name, err)
+	return fault.New(fault.ModelLoad, "%s: tensor %q: %w", t.file.Name(), t.Name, err)
 }
 
 // eachBlock is eachRow for every block and its equal share of dst.
-func (t ggufTensor) eachBlock(dst []byte, fn func(block, to []byte)) {
+func (t ggufTensor) eachBlock(dst []byte, fn func(block, to []byte)) error {
 	size := blockFormats[t.Type].blockBytes
-	t.eachRow(dst, func(row, to []byte) {
+	return t.eachRow(dst, func(row, to []byte) {
 		blocks := len(row) / size
 		share := len(to) / blocks
 		for i := range blocks {
@@ -198,21 +195,38 @@ func (t ggufTensor) eachBlock(dst []byte, fn func(block, to []byte)) {
 	})
 }
 
-// eachRow calls fn on all cores for every row of the matrix: its bytes in the file, and its
+// readBytes is about how much eachRow reads at once: what a processor's cache holds.
+const readBytes = 256 << 10
+
+// eachRow reads the matrix on all cores and calls fn for every row: its bytes in the file, and its
 // equal share of dst.
-func (t ggufTensor) eachRow(dst []byte, fn func(row, to []byte)) {
-	in, rows := t.Data(), int(t.Dims[len(t.Dims)-1])
-	size, share := len(in)/rows, len(dst)/rows
-	workers := min(runtime.GOMAXPROCS(0), rows)
-	var group sync.WaitGroup
+func (t ggufTensor) eachRow(dst []byte, fn func(row, to []byte)) error {
+	rows := int(t.Dims[len(t.Dims)-1])
+	size, share := len(t.Data())/rows, len(dst)/rows
+	unit := 1 // rows that are only moved among each other
+	if t.heads > 0 {
+		unit = rows / t.heads
+	}
+	step := unit * max(1, readBytes/(size*unit))
+	parts := (rows + step - 1) / step
+	workers := min(limits.Cores(), parts)
+	var group errgroup.Group
 	for w := range workers {
-		group.Go(func() {
-			for r := w * rows / workers; r < (w+1)*rows/workers; r++ {
-				fn(in[t.sourceRow(r, rows)*size:][:size], dst[r*share:][:share])
+		group.Go(func() error {
+			in := make([]byte, min(step, rows)*size)
+			for p := w * parts / workers; p < (w+1)*parts/workers; p++ {
+				first, last := p*step, min((p+1)*step, rows)
+				if err := t.file.Read(t.Tensor, in[:(last-first)*size], first*size); err != nil {
+					return err
+				}
+				for r := first; r < last; r++ {
+					fn(in[(t.sourceRow(r, rows)-first)*size:][:size], dst[r*share:][:share])
+				}
 			}
+			return nil
 		})
 	}
-	group.Wait()
+	return group.Wait()
 }
 
 // firstHalf and secondHalf are scales and biases that blocks of 32 elements begin with.
@@ -284,17 +298,7 @@ func expandNibbles(in []byte, d, m float32, out []float32) {
 
 // float16 decodes the IEEE half-precision number at the start of b.
 func float16(b []byte) float32 {
-	h := uint32(binary.LittleEndian.Uint16(b))
-	sign, exponent, mantissa := h&0x8000<<16, h>>10&0x1f, h&0x3ff
-	switch exponent {
-	case 0x1f:
-		return math.Float32frombits(sign | 0x7f800000 | mantissa<<13)
-	case 0:
-		const smallest = 1.0 / (1 << 24)
-		return math.Float32frombits(sign | math.Float32bits(float32(mantissa)*smallest))
-	default:
-		return math.Float32frombits(sign | (exponent+112)<<23 | mantissa<<13)
-	}
+	return math.Float32frombits(wideFloat16(binary.LittleEndian.Uint16(b)))
 }
 
 // timesPowerOfTwo multiplies a float16 by 2^n, exactly unless the result leaves float16's

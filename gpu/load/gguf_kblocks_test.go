@@ -144,7 +144,7 @@ func randomMatrix(t *testing.T, typ gguf.TensorType, rows, columns int) (tensor 
 		data = append(data, block...)
 		want = append(want, references[typ](block)...)
 	}
-	return ggufTensor{Tensor: tensorOf(t, typ, rows, columns, data), file: "m.gguf", name: "m", part: "weight"}, want
+	return tensorOf(t, typ, rows, columns, data), want
 }
 
 func TestLargeBlocksEqualTheirDefinition(t *testing.T) {
@@ -197,7 +197,7 @@ func TestDamagedScalesAreNamed(t *testing.T) {
 			data := make([]byte, 4*f.blockBytes*max(1, 256/f.elements))
 			last := data[len(data)-f.blockBytes:]
 			last[at], last[at+1] = 1, 0x7c // a NaN
-			tensor := ggufTensor{Tensor: tensorOf(t, typ, 4, max(f.elements, 256), data), file: "m.gguf", name: "m", part: "weight"}
+			tensor := tensorOf(t, typ, 4, max(f.elements, 256), data)
 			for _, dense := range []bool{false, true} {
 				a := tensor.arrays(dense)[0]
 				err := a.Fill(make([]byte, a.Size()))

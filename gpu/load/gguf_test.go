@@ -56,11 +56,11 @@ func matrix(t *testing.T, typ gguf.TensorType, rows, columns int) (ggufTensor, [
 		data = append(data, b...)
 		want = append(want, w[:]...)
 	}
-	return ggufTensor{Tensor: tensorOf(t, typ, rows, columns, data), name: "m", part: "weight"}, want
+	return tensorOf(t, typ, rows, columns, data), want
 }
 
 // tensorOf goes through a file, since only a file makes a gguf.Tensor with data.
-func tensorOf(t *testing.T, typ gguf.TensorType, rows, columns int, data []byte) *gguf.Tensor {
+func tensorOf(t *testing.T, typ gguf.TensorType, rows, columns int, data []byte) ggufTensor {
 	t.Helper()
 	f, err := gguf.Open(gguftest.New().Tensor("m", typ, []uint64{uint64(columns), uint64(rows)}, data).WriteFile(t, "m.gguf"))
 	if err != nil {
@@ -68,7 +68,7 @@ func tensorOf(t *testing.T, typ gguf.TensorType, rows, columns int, data []byte)
 	}
 	t.Cleanup(func() { f.Close() })
 	tensor, _ := f.Tensor("m")
-	return tensor
+	return ggufTensor{Tensor: tensor, file: f, name: "m", part: "weight"}
 }
 
 func filled(t *testing.T, a Array) []byte {
@@ -123,7 +123,8 @@ func TestRowsOfQAndKAreUnpermuted(t *testing.T) {
 			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(float32(r)))
 		}
 	}
-	tensor := ggufTensor{Tensor: tensorOf(t, gguf.F32, rows, 2, data), name: "q", part: "weight", heads: heads}
+	tensor := tensorOf(t, gguf.F32, rows, 2, data)
+	tensor.heads = heads
 	out := filled(t, tensor.arrays(false)[0])
 	var got []float32
 	for r := range rows {

@@ -19,5 +19,6 @@
 // # Threads
 //
 // MLX keeps streams, compile caches and its scheduler per thread. Everything here except
-// [Thread.Do], [Thread.Close], [NewRef] and the getters of plain data must run on one [Thread].
+// [Thread.Do], [Thread.Close], [NewRef], [NewFresh], [Elements], [Ref.Free] of evaluated arrays and the
+// getters of plain data must run on one [Thread].
 package mlx

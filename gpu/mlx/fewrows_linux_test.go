@@ -2,7 +2,6 @@ package mlx_test
 
 import (
 	"math"
-	"slices"
 	"testing"
 
 	"golang.org/x/sys/cpu"
@@ -42,18 +41,4 @@ func TestRowsDoNotDependOnTheRowsBesideThem(t *testing.T) {
 			}
 		}
 	}
-}
-
-func sameBits(a, b []float32) bool {
-	return slices.EqualFunc(a, b, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) })
-}
-
-// floats builds an array on the test thread and returns its elements.
-func floats(t *testing.T, build func(s *mlx.Scope) mlx.Array) (out []float32) {
-	t.Helper()
-	onThread(t, func() (err error) {
-		out, err = compute(build)
-		return err
-	})
-	return out
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -286,4 +287,18 @@ func TestRandomKeyIsDeterministicAndDistinct(t *testing.T) {
 	if fmt.Sprint(a) == fmt.Sprint(other) || fmt.Sprint(a) == fmt.Sprint(otherSeed) {
 		t.Errorf("different keys, same draw: %v", a)
 	}
+}
+
+func sameBits(a, b []float32) bool {
+	return slices.EqualFunc(a, b, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) })
+}
+
+// floats builds an array on the test thread and returns its elements.
+func floats(t *testing.T, build func(s *mlx.Scope) mlx.Array) (out []float32) {
+	t.Helper()
+	onThread(t, func() (err error) {
+		out, err = compute(build)
+		return err
+	})
+	return out
 }

@@ -29,16 +29,16 @@ type Builder struct {
 	parameters int64
 }
 
-// NewBuilder returns a builder of the checkpoint. run runs a job on the MLX thread; every array
-// is a job of its own, so that steps of other models come in between. progress is told the bytes
-// on the device so far and those to come, from another goroutine.
+// NewBuilder returns a builder of the checkpoint. run runs a job on the MLX thread; every array is
+// a job of its own, or several if it takes long to compute, so that steps of other models come in
+// between. progress is told the bytes on the device so far and those to come, from another goroutine.
 func NewBuilder(checkpoint load.Checkpoint, policy Policy, stream mlx.Stream, run func(job func() error) error, progress func(done, total int64)) *Builder {
 	b := newBuilder(checkpoint, policy)
 	var total int64
 	for _, a := range b.arrays {
 		total += int64(a.Size())
 	}
-	b.upload = newUploader(stream, run, func(done int64) { progress(done, total) })
+	b.upload = newUploader(policy.Backend, stream, run, func(done int64) { progress(done, total) })
 	return b
 }
 
@@ -82,7 +82,7 @@ func (b *Builder) Finish() (*Weights, error) {
 	if err == nil {
 		err = uploadErr
 	}
-	return &Weights{arrays: refs, Parameters: b.parameters, Bytes: bytes}, err
+	return &Weights{backend: b.policy.Backend, arrays: refs, Parameters: b.parameters, Bytes: bytes}, err
 }
 
 // Ignore drops arrays that a family does not use.
@@ -96,17 +96,18 @@ func (b *Builder) Ignore(unused func(name string) bool) {
 
 // Weights are a model's arrays.
 type Weights struct {
+	backend    mlx.Backend
 	arrays     []*mlx.Ref
 	Parameters int64 // before quantisation
 	Bytes      int64 // memory that the arrays hold
 }
 
-// Free releases the arrays, on the MLX thread.
-func (w *Weights) Free() {
-	for _, a := range w.arrays {
-		a.Free()
-	}
+// Free releases the arrays. run runs a job on the MLX thread; steps of other models come in between.
+// It must not be called on that thread, unless run calls the job.
+func (w *Weights) Free(run func(job func() error) error) error {
+	arrays := w.arrays
 	w.arrays = nil
+	return release(w.backend, arrays, run)
 }
 
 // Linear builds the projection at path, whose matrix is [out, in]. A bias is used if the
@@ -278,7 +279,7 @@ func (b *Builder) dense(parts []projection) *mlx.Ref {
 	if b.Err() != nil {
 		return nil
 	}
-	return b.upload.replace(matrix.refs(), func(s *mlx.Scope) mlx.Array { return matrix.dequantize(s, matrix.view()) })
+	return b.upload.dequantised(matrix)
 }
 
 func (b *Builder) denseLinear(weight, bias *mlx.Ref) Linear {

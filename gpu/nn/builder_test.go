@@ -75,7 +75,9 @@ func (d *device) builder(c *checkpoint, progress func(done, total int64)) *nn.Bu
 func (d *device) free(t *testing.T, w *nn.Weights) {
 	t.Helper()
 	d.run(t, func() error {
-		w.Free()
+		if err := w.Free(func(job func() error) error { return job() }); err != nil {
+			return err
+		}
 		m, err := d.rt.Memory()
 		if m.Active != 0 {
 			t.Errorf("%d bytes are left", m.Active)

@@ -59,11 +59,11 @@ func (b *Builder) splitExperts(path string, split ExpertSplit, experts, in, out 
 			return
 		}
 		whole := b.settle(dtype, *a)
-		take := func(i int) func(s *mlx.Scope) mlx.Array {
-			return func(s *mlx.Scope) mlx.Array { return split.part(s, whole.Array(), i) }
+		take := func(i int) func(s *mlx.Scope, in mlx.Array) mlx.Array {
+			return func(s *mlx.Scope, in mlx.Array) mlx.Array { return split.part(s, in, i) }
 		}
-		*to(&parts[0]) = b.upload.derive(true, take(0))
-		*to(&parts[1]) = b.upload.replace([]*mlx.Ref{whole}, take(1))
+		*to(&parts[0]) = b.upload.eachMatrix(whole, false, take(0))
+		*to(&parts[1]) = b.upload.eachMatrix(whole, true, take(1))
 	}
 	divide(b.weightDType(p), p.weight, func(e *expertArrays) **mlx.Ref { return &e.weight })
 	divide(b.scaleDType(p.format), p.scales, func(e *expertArrays) **mlx.Ref { return &e.scales })
@@ -98,7 +98,7 @@ func (b *Builder) expertLayer(a expertArrays, format *load.QuantSpec) ExpertLine
 		if !b.policy.DenseWeights {
 			return &quantizedExperts{matrix: matrix, bias: a.bias}
 		}
-		weight = b.upload.replace(matrix.refs(), func(s *mlx.Scope) mlx.Array { return matrix.dequantize(s, matrix.view()) })
+		weight = b.upload.dequantised(matrix)
 	}
 	if b.policy.Backend == mlx.CPU && b.policy.DType != nil && b.policy.DType.IsHalf() {
 		b.fail("MLX's CPU backend multiplies by dense experts in float32 only: load the model with dtype float32")
@@ -125,33 +125,39 @@ func (b *Builder) TransposedGatedExperts(path string, experts, hidden, intermedi
 	if b.Err() != nil {
 		return nil
 	}
-	half := func(i int) func(s *mlx.Scope) mlx.Array {
-		return func(s *mlx.Scope) mlx.Array {
-			return s.SliceAxis(gateUp.Array(), 2, i*intermediate, (i+1)*intermediate)
+	half := func(i int) func(s *mlx.Scope, in mlx.Array) mlx.Array {
+		return func(s *mlx.Scope, in mlx.Array) mlx.Array {
+			return s.SliceAxis(in, 2, i*intermediate, (i+1)*intermediate)
 		}
 	}
+	all := func(_ *mlx.Scope, in mlx.Array) mlx.Array { return in }
 	return &GatedExperts{
-		Gate:     b.transposedExperts(path+".gate_proj", hidden, half(0)),
-		Up:       b.transposedExperts(path+".up_proj", hidden, half(1), gateUp),
-		Down:     b.transposedExperts(path+".down_proj", intermediate, func(*mlx.Scope) mlx.Array { return down.Array() }, down),
+		Gate:     b.transposedExperts(path+".gate_proj", hidden, gateUp, false, half(0)),
+		Up:       b.transposedExperts(path+".up_proj", hidden, gateUp, true, half(1)),
+		Down:     b.transposedExperts(path+".down_proj", intermediate, down, true, all),
 		Activate: Gated(b.SiLU()),
 	}
 }
 
-// transposedExperts is the projection of matrices [experts, in, out] that would be at path in a
-// converted checkpoint, converted as the policy wants. What they are computed from is freed.
-func (b *Builder) transposedExperts(path string, in int, stored func(s *mlx.Scope) mlx.Array, from ...*mlx.Ref) ExpertLinear {
+// transposedExperts is the projection of the part of stored, matrices [experts, in, out], that would
+// be at path in a converted checkpoint, converted as the policy wants. last says that nothing else
+// needs stored, which is freed then.
+func (b *Builder) transposedExperts(path string, in int, stored *mlx.Ref, last bool, part func(s *mlx.Scope, in mlx.Array) mlx.Array) ExpertLinear {
 	var format *load.QuantSpec
 	if b.policy.Conversion != nil {
 		format = b.policy.Conversion.Format(path, in)
 	}
 	if format == nil {
-		return &denseExperts{weightT: b.upload.replace(from, func(s *mlx.Scope) mlx.Array {
-			return s.Contiguous(cast(s, stored(s), b.policy.DType))
+		return &denseExperts{weightT: b.upload.eachMatrix(stored, last, func(s *mlx.Scope, in mlx.Array) mlx.Array {
+			return s.Contiguous(cast(s, part(s, in), b.policy.DType))
 		})}
 	}
-	q := b.upload.quantised(&upload{replace: from}, *format, b.policy.DType, func(s *mlx.Scope, _ mlx.Array) mlx.Array {
-		return s.Contiguous(s.Transpose(stored(s), 0, 2, 1))
+	up := &upload{inputs: []*mlx.Ref{stored}, cut: byMatrix}
+	if last {
+		up.replace = up.inputs
+	}
+	q := b.upload.quantised(up, *format, b.policy.DType, func(s *mlx.Scope, in mlx.Array) mlx.Array {
+		return s.Contiguous(s.Transpose(part(s, in), 0, 2, 1))
 	})
 	return b.expertLayer(expertArrays{weight: q.weight, scales: q.scales, biases: q.biases}, format)
 }

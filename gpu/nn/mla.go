@@ -187,12 +187,12 @@ func (b *Builder) headsOf(path string, in int, asStored bool, matrices *mlx.Ref)
 		return headLinear{dense: matrices}
 	}
 	if format := b.policy.Conversion.Format(path, in); format != nil {
-		stored := func(*mlx.Scope, mlx.Array) mlx.Array { return matrices.Array() }
-		q := b.upload.quantised(&upload{replace: []*mlx.Ref{matrices}}, *format, b.policy.DType, stored)
+		up := &upload{inputs: []*mlx.Ref{matrices}, replace: []*mlx.Ref{matrices}, cut: byRow}
+		q := b.upload.quantised(up, *format, b.policy.DType, func(_ *mlx.Scope, in mlx.Array) mlx.Array { return in })
 		if !b.policy.DenseWeights {
 			return headLinear{matrix: q}
 		}
-		return headLinear{dense: b.upload.replace(q.refs(), func(s *mlx.Scope) mlx.Array { return q.dequantize(s, q.view()) })}
+		return headLinear{dense: b.upload.dequantised(q)}
 	}
 	return headLinear{dense: b.upload.replace([]*mlx.Ref{matrices}, func(s *mlx.Scope) mlx.Array {
 		return cast(s, matrices.Array(), b.policy.DType)

@@ -94,36 +94,32 @@ func (b *Builder) stored(name string) *mlx.DType {
 // quantise reads dense matrices, joins them along their first axis, casts them to stored if it is
 // given and quantises them. Scales and biases become dtype if it is given.
 func (u *uploader) quantise(dense []load.Array, stored *mlx.DType, format load.QuantSpec, dtype *mlx.DType) *quantizedMatrix {
-	return u.quantised(&upload{from: dense}, format, dtype, func(s *mlx.Scope, read mlx.Array) mlx.Array {
-		return cast(s, read, stored)
+	return u.quantised(&upload{from: dense, cut: byRow}, format, dtype, func(s *mlx.Scope, in mlx.Array) mlx.Array {
+		return cast(s, in, stored)
 	})
 }
 
-// quantised is quantise of what dense computes from the upload's arrays.
-func (u *uploader) quantised(up *upload, format load.QuantSpec, dtype *mlx.DType, dense func(s *mlx.Scope, read mlx.Array) mlx.Array) *quantizedMatrix {
-	q := &quantizedMatrix{format: format, scales: &mlx.Ref{}, dtype: dtype}
-	also := []*mlx.Ref{q.scales}
+// quantised is quantise of what dense computes from the upload's input.
+func (u *uploader) quantised(up *upload, format load.QuantSpec, dtype *mlx.DType, dense func(s *mlx.Scope, in mlx.Array) mlx.Array) *quantizedMatrix {
+	q := &quantizedMatrix{format: format, weight: &mlx.Ref{}, scales: &mlx.Ref{}, dtype: dtype}
 	if format.Mode == mlx.Affine {
 		q.biases = &mlx.Ref{}
-		also = append(also, q.biases)
 	}
-	up.counted, up.also = true, also
-	up.build = func(s *mlx.Scope, read mlx.Array) mlx.Array {
-		made := s.Quantize(dense(s, read), format.GroupSize, format.Bits, format.Mode)
+	up.counted, up.made = true, q.refs()
+	up.compute = func(s *mlx.Scope, in []mlx.Array) []mlx.Array {
+		made := s.Quantize(dense(s, in[0]), format.GroupSize, format.Bits, format.Mode)
 		if s.Err() != nil {
-			return mlx.Array{}
+			return nil
 		}
-		for i, part := range []mlx.Array{made.Scales, made.Biases}[:len(also)] {
+		parts := []mlx.Array{made.Weight, made.Scales, made.Biases}[:len(up.made)]
+		for i, part := range parts[1:] {
 			if part.DType().IsFloat() {
-				part = cast(s, part, dtype)
-			}
-			if err := s.KeepIn(also[i], part); err != nil {
-				s.Fail(err)
+				parts[1+i] = cast(s, part, dtype)
 			}
 		}
-		return made.Weight
+		return parts
 	}
-	q.weight = u.add(up)
+	u.add(up)
 	return q
 }
 

@@ -2,6 +2,8 @@ package gguf
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -23,7 +25,8 @@ type File struct {
 	tensors   []Tensor // in file order
 	byName    map[string]int
 	mapping   []byte
-	unmap     bool // mapping came from mmap
+	source    io.ReaderAt // of what is mapped
+	opened    *os.File    // nil if mapping is not of a file
 }
 
 // Tensor is an entry of the tensor directory.
@@ -34,7 +37,8 @@ type Tensor struct {
 	Dims []uint64
 	Type TensorType
 
-	data []byte
+	data   []byte
+	offset int // of data in the file
 }
 
 // Data returns the tensor's bytes: a read-only view of the mapping (writing to it faults)
@@ -57,8 +61,17 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, openError(name, err)
 	}
-	defer f.Close() // the mapping outlives the descriptor
+	file, err := mapped(name, f)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	file.source, file.opened = f, f
+	return file, nil
+}
 
+// mapped maps the file and checks its header.
+func mapped(name string, f *os.File) (*File, error) {
 	stat, err := f.Stat()
 	if err != nil {
 		return nil, openError(name, err)
@@ -83,11 +96,10 @@ func Open(path string) (*File, error) {
 		_ = unix.Munmap(mapping) // of a mapping just made: can't fail
 		return nil, err
 	}
-	file.unmap = true
 	return file, nil
 }
 
-// openError drops the path that os puts into its errors.
+// openError drops the path that os puts into its errors. name is what the error begins with.
 func openError(name string, err error) error {
 	var pathErr *fs.PathError
 	if errors.As(err, &pathErr) {
@@ -96,15 +108,26 @@ func openError(name string, err error) error {
 	return fault.New(fault.ModelLoad, "%s: %w", name, err).With("file", name)
 }
 
-// Close unmaps the file. Data of its tensors must no longer be in use. It is idempotent, but
+// Read reads the tensor's bytes from the one at offset on into dst. Unlike those of Data they do not
+// count as memory of the process, beside what is made of them, and a file that was cut short since it
+// was opened is an error.
+func (f *File) Read(t *Tensor, dst []byte, offset int) error {
+	if _, err := f.source.ReadAt(dst, int64(t.offset+offset)); err != nil {
+		return openError(fmt.Sprintf("%s: reading tensor %q", f.name, t.Name), err)
+	}
+	return nil
+}
+
+// Close closes and unmaps the file. Data of its tensors must no longer be in use. It is idempotent, but
 // not safe to call concurrently with itself.
 func (f *File) Close() error {
-	mapping := f.mapping
+	mapping, opened := f.mapping, f.opened
+	f.opened = nil
 	f.mapping, f.tensors, f.metadata, f.keys, f.byName = nil, nil, nil, nil, nil
-	if mapping == nil || !f.unmap {
+	if opened == nil {
 		return nil
 	}
-	return unix.Munmap(mapping)
+	return errors.Join(unix.Munmap(mapping), opened.Close())
 }
 
 // Name returns the file's base name.

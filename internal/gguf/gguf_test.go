@@ -358,3 +358,31 @@ func TestFalseCountsAllocateLittle(t *testing.T) {
 		t.Errorf("%d bytes allocated", got)
 	}
 }
+
+// TestReadEqualsData reads parts of a tensor, and finds that the file was cut short meanwhile.
+func TestReadEqualsData(t *testing.T) {
+	data := make([]byte, 4*1000)
+	for i := range data {
+		data[i] = byte(i)
+	}
+	path := gguftest.New().Tensor("m", gguf.F32, []uint64{10, 100}, data).WriteFile(t, "m.gguf")
+	file, err := gguf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	tensor, _ := file.Tensor("m")
+	for _, part := range [][2]int{{0, len(data)}, {0, 1}, {17, 333}, {len(data) - 1, len(data)}} {
+		got := make([]byte, part[1]-part[0])
+		if err := file.Read(tensor, got, part[0]); err != nil || !bytes.Equal(got, tensor.Data()[part[0]:part[1]]) {
+			t.Errorf("bytes %v differ, %v", part, err)
+		}
+	}
+	if err := os.Truncate(path, file.Size()-100); err != nil {
+		t.Fatal(err)
+	}
+	err = file.Read(tensor, make([]byte, len(data)), 0)
+	if !fault.Is(err, fault.ModelLoad) || !strings.Contains(err.Error(), `m.gguf: reading tensor "m"`) {
+		t.Errorf("got %v, want an error that names the tensor", err)
+	}
+}

@@ -1,6 +1,7 @@
 package gguf
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 )
@@ -24,7 +25,7 @@ const (
 // parse checks a whole file. It keeps buf, for tensor data and arrays.
 func parse(name string, buf []byte) (*File, error) {
 	r := &reader{name: name, buf: buf}
-	f := &File{name: name, mapping: buf, alignment: defaultAlignment}
+	f := &File{name: name, mapping: buf, source: bytes.NewReader(buf), alignment: defaultAlignment}
 	tensorCount, metadataCount, err := f.parsePreamble(r)
 	if err != nil {
 		return nil, err
@@ -149,7 +150,7 @@ func (f *File) place(r *reader, t *Tensor, start, offset uint64) error {
 		return r.errorf("tensor %q extends past the end of the file: %d bytes at offset %d of the tensor data, the file has %d bytes (a partial download?)",
 			t.Name, size, offset, len(f.mapping)).With("tensor", t.Name)
 	}
-	t.data = f.mapping[begin:end:end]
+	t.data, t.offset = f.mapping[begin:end:end], int(begin)
 	return nil
 }
 
