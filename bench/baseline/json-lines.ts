@@ -26,12 +26,18 @@ const QUIT_TIMEOUT_MS = 5000;
  */
 export class JsonLinesProcess {
   readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
+  readonly #engine: string;
   readonly #lines: AsyncIterator<string>;
   readonly #exited: Promise<void>;
   #stderr = "";
 
-  /** Starts the process; the first reply, which it sends unasked, is read with {@link ready}. */
-  constructor(command: RunnerCommand) {
+  /**
+   * Starts the process; the first reply, which it sends unasked, is read with {@link ready}.
+   *
+   * @param engine what the process runs, for messages
+   */
+  constructor(command: RunnerCommand, engine = "mlx-lm") {
+    this.#engine = engine;
     this.#child = spawn(command.file, command.args, { env: command.env, stdio: ["pipe", "pipe", "pipe"] });
     this.#child.stderr.setEncoding("utf8").on("data", (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-STDERR_KEPT);
@@ -79,7 +85,9 @@ export class JsonLinesProcess {
     if (line.done) {
       await this.#exited;
       const how = this.#child.signalCode ?? `exit code ${this.#child.exitCode}`;
-      throw new RunnerError(`the mlx-lm runner ended during "${cmd}" (${how})\n${this.#stderr.trimEnd()}`);
+      throw new RunnerError(
+        `the ${this.#engine} runner ended during "${cmd}" (${how})\n${this.#stderr.trimEnd()}`,
+      );
     }
     const reply = JSON.parse(line.value) as { ok: boolean; error?: string } & Reply;
     if (!reply.ok) throw new RunnerError(`${cmd}: ${reply.error}`);

@@ -122,6 +122,16 @@ export class MlxLmEngine implements EngineUnderTest {
     return { tokens: reply.token_ids as number[], margins: reply.margins as number[] };
   }
 
+  /** Time to the first token of a prompt of token ids, alone, milliseconds. */
+  async firstTokenMs(promptIds: readonly number[]): Promise<number> {
+    const reply = (await this.#started().process.request("answer", {
+      prompt_ids: promptIds,
+      max_tokens: 1,
+      temperature: 0,
+    })) as unknown as AnswerReply;
+    return reply.ttft_ms;
+  }
+
   /** Answers prompts at once, greedily. Times are taken inside the process. */
   async batch(request: BatchRequest): Promise<BatchAnswer> {
     const reply = (await this.#started().process.request("batch", {

@@ -8,6 +8,9 @@ import type { Machine } from "./machine.js";
 export const ENGINE_COLOURS: Readonly<Record<EngineName, string>> = {
   "mlx-worker": "#0072B2",
   "mlx-lm": "#D55E00",
+  "node-llama-cpp": "#009E73",
+  "kernels-off": "#56B4E9",
+  "kernels-avx2": "#CC79A7",
 };
 
 /** What every chart has: schema, ground, fonts and the look of its axes. */

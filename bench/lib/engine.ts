@@ -1,5 +1,5 @@
-/** Name of an engine in results and tables. */
-export type EngineName = "mlx-worker" | "mlx-lm";
+/** Name of an engine in results and tables. `kernels-…`: mlx-worker with that setting of MLX_CPU_KERNELS. */
+export type EngineName = "mlx-worker" | "mlx-lm" | "node-llama-cpp" | "kernels-off" | "kernels-avx2";
 
 /** What a start cost. */
 export interface ColdTimes {

@@ -32,8 +32,13 @@ export class WorkerEngine implements EngineUnderTest, StreamClient {
 
   /** Tokens of a text. */
   async countTokens(text: string): Promise<number> {
+    return (await this.tokenize(text)).length;
+  }
+
+  /** Token ids of a text. */
+  async tokenize(text: string): Promise<readonly number[]> {
     const { engine, handle } = this.#started();
-    return (await engine.tokenize({ model: handle, text })).count;
+    return (await engine.tokenize({ model: handle, text })).tokens;
   }
 
   /** Number of token ids of the loaded model. */
