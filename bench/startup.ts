@@ -1,19 +1,16 @@
 /** Start-up time of the worker, and its memory before any model. Format of the result: README.md. */
 import { resolveWorker } from "../js-client/src/resolve-worker.js";
-import { RESULTS_FOLDER } from "./lib/args.js";
+import { RESULT_FLAGS, type ResultOptions } from "./lib/args.js";
 import { runCommand } from "./lib/command.js";
-import { type FlagTable, integer, text, toggle } from "./lib/flags.js";
+import { type FlagTable, integer } from "./lib/flags.js";
 import { duration, megabytes } from "./lib/format.js";
 import { thisMachine } from "./lib/machine.js";
 import { deliver, workerEnvironment } from "./lib/result.js";
 import { probeStartup, type Startup } from "./lib/startup-probe.js";
 import { describe, described } from "./lib/stats.js";
 
-interface Options {
+interface Options extends ResultOptions {
   readonly runs: number;
-  readonly output: string;
-  readonly json: boolean;
-  readonly help: boolean;
 }
 
 const FLAGS: FlagTable<Options> = {
@@ -24,15 +21,9 @@ const FLAGS: FlagTable<Options> = {
     parse: integer(20, 1000),
     default: 25,
   },
-  output: {
-    option: "--output",
-    value: "<folder>",
-    doc: "where the JSON result goes",
-    parse: text,
-    default: RESULTS_FOLDER,
-  },
-  json: toggle("--json", "print the JSON result on stdout; everything else goes to stderr"),
-  help: toggle("--help", "print this"),
+  output: { ...RESULT_FLAGS.output, doc: "where the JSON result goes" },
+  json: RESULT_FLAGS.json,
+  help: RESULT_FLAGS.help,
 };
 
 async function run(options: Options): Promise<number> {

@@ -293,7 +293,7 @@ func (e *Engine) denseWeightsFit(checkpoint load.Checkpoint, q *load.QuantSpec) 
 		return false
 	case e.config.DenseWeights == "on":
 		return true
-	case e.runtime.Stream.Kernels() && q.Mode == mlx.Affine:
+	case e.runtime.Stream.Kernels() && mlx.KernelsTake(q.Mode, q.GroupSize):
 		return false
 	}
 	denseBytes := 4 * elements(checkpoint, q)

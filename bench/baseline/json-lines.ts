@@ -29,6 +29,7 @@ export class JsonLinesProcess {
   readonly #engine: string;
   readonly #lines: AsyncIterator<string>;
   readonly #exited: Promise<void>;
+  readonly #began = performance.now();
   #stderr = "";
 
   /**
@@ -62,6 +63,18 @@ export class JsonLinesProcess {
   /** Waits for the line that the process sends on its own when it is up. */
   async ready(): Promise<void> {
     await this.#reply("start");
+  }
+
+  /**
+   * Waits until the process is up and has loaded what `fields` name.
+   *
+   * @returns its reply to "load", and the milliseconds of its start and of the load
+   */
+  async load(fields: Reply): Promise<{ reply: Reply; processMs: number; loadMs: number }> {
+    await this.ready();
+    const ready = performance.now();
+    const reply = await this.request("load", fields);
+    return { reply, processMs: ready - this.#began, loadMs: performance.now() - ready };
   }
 
   /** Sends a command and waits for its reply. @throws RunnerError when it fails or the process has ended */

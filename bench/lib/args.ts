@@ -1,7 +1,16 @@
 import { type FlagTable, integer, number, oneOf, text, toggle } from "./flags.js";
 
+/** Settings of every benchmark's result. */
+export interface ResultOptions {
+  /** Folder of the JSON and SVG results. */
+  readonly output: string;
+  /** Print the JSON result on stdout instead of tables. */
+  readonly json: boolean;
+  readonly help: boolean;
+}
+
 /** Settings of one run of the fifty questions. */
-export interface Options {
+export interface Options extends ResultOptions {
   /** Path of a .gguf file or model folder, or a model id. */
   readonly model: string;
   /** Number of questions, from the first. */
@@ -15,11 +24,6 @@ export interface Options {
   /** Seed of sampling; the question's number is added to it. */
   readonly seed: number;
   readonly baseline: "mlx-lm" | "none";
-  /** Folder of the JSON and SVG results. */
-  readonly output: string;
-  /** Print the JSON result on stdout instead of tables. */
-  readonly json: boolean;
-  readonly help: boolean;
 }
 
 /** Path of the model that `make model` fetches, relative to the repository. */
@@ -27,6 +31,19 @@ export const TEST_MODEL = ".deps/models/SmolLM2-135M-Instruct.Q4_1.gguf";
 
 /** Where results go, relative to the repository. */
 export const RESULTS_FOLDER = "bench/results";
+
+/** The flags of {@link ResultOptions}, which end every help. */
+export const RESULT_FLAGS: FlagTable<ResultOptions> = {
+  output: {
+    option: "--output",
+    value: "<folder>",
+    doc: "where the JSON result and the plot go",
+    parse: text,
+    default: RESULTS_FOLDER,
+  },
+  json: toggle("--json", "print the JSON result on stdout; everything else goes to stderr"),
+  help: toggle("--help", "print this"),
+};
 
 /** The options of the fifty questions. `questions`: how many there are, the largest `--limit`. */
 export function optionsTable(questions: number): FlagTable<Options> {
@@ -80,14 +97,6 @@ export function optionsTable(questions: number): FlagTable<Options> {
       parse: oneOf("mlx-lm", "none"),
       default: "none",
     },
-    output: {
-      option: "--output",
-      value: "<folder>",
-      doc: "where the JSON result and the plot go",
-      parse: text,
-      default: RESULTS_FOLDER,
-    },
-    json: toggle("--json", "print the JSON result on stdout; everything else goes to stderr"),
-    help: toggle("--help", "print this"),
+    ...RESULT_FLAGS,
   };
 }

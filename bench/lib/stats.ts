@@ -39,6 +39,17 @@ export function percentile(sorted: readonly number[], p: number): number {
 
 const ascending = (values: readonly number[]): number[] => [...values].sort((a, b) => a - b);
 
+/** Items with equal keys, each group in the order of the items and groups in that of their first ones. */
+export function grouped<Item>(items: readonly Item[], key: (item: Item) => string): Item[][] {
+  const groups = new Map<string, Item[]>();
+  for (const item of items) {
+    const group = groups.get(key(item));
+    if (group) group.push(item);
+    else groups.set(key(item), [item]);
+  }
+  return [...groups.values()];
+}
+
 /** The sum of a sample; 0 for an empty one. */
 export function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);

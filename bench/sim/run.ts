@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { RESULTS_FOLDER } from "../lib/args.js";
+import { RESULT_FLAGS, type ResultOptions } from "../lib/args.js";
 import { runCommand } from "../lib/command.js";
 import { type FlagTable, integer, text, toggle } from "../lib/flags.js";
 import { writeResult } from "../lib/result.js";
@@ -10,14 +10,11 @@ import { plotNames, renderPlot } from "./plot.js";
 import type { Simulation } from "./result.js";
 import { withTables } from "./tables.js";
 
-interface Options {
+interface Options extends ResultOptions {
   readonly requests: number;
   readonly seed: number;
   readonly sweeps: string;
-  readonly output: string;
   readonly docs: boolean;
-  readonly json: boolean;
-  readonly help: boolean;
 }
 
 const ALL = "all";
@@ -44,16 +41,10 @@ const FLAGS: FlagTable<Options> = {
     parse: text,
     default: ALL,
   },
-  output: {
-    option: "--output",
-    value: "<folder>",
-    doc: "where the JSON result goes",
-    parse: text,
-    default: RESULTS_FOLDER,
-  },
+  output: { ...RESULT_FLAGS.output, doc: "where the JSON result goes" },
   docs: toggle("--docs", "write the plots and tables of docs/scheduling.md again"),
-  json: toggle("--json", "print the JSON result on stdout; everything else goes to stderr"),
-  help: toggle("--help", "print this"),
+  json: RESULT_FLAGS.json,
+  help: RESULT_FLAGS.help,
 };
 
 const DOCUMENT = "docs/scheduling.md";

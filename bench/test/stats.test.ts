@@ -1,5 +1,5 @@
 import { expect, describe as suite, test } from "vitest";
-import { describe, described, median, percentile, spread, sum } from "../lib/stats.js";
+import { describe, described, grouped, median, percentile, spread, sum } from "../lib/stats.js";
 
 suite("percentile", () => {
   test("interpolates between the closest ranks", () => {
@@ -59,4 +59,13 @@ test("sum and median", () => {
   expect(sum([])).toBe(0);
   expect(sum([1, 2, 3])).toBe(6);
   expect(median([3, 1])).toBe(2);
+});
+
+test("groups come in the order of their first items", () => {
+  expect(grouped(["b1", "a1", "b2", "c1", "a2"], (item) => item.slice(0, 1))).toEqual([
+    ["b1", "b2"],
+    ["a1", "a2"],
+    ["c1"],
+  ]);
+  expect(grouped([], String)).toEqual([]);
 });

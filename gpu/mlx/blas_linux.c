@@ -218,13 +218,12 @@ void blas_share(void (*run)(const void* job, int first, int count), const void* 
   share(run, job, n, piece);
 }
 
-void blas_piece(int m, int n, int k, const float* a, const float* b, float* c, long ldc) {
+void blas_multiply(int m, int n, int k, const float* a, const float* b, float* c, long ldc) {
   openblas.sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, k, 1, a, k, b, k, 0, c, ldc);
 }
 
-// piece_of cuts n columns into about 16 pieces of at least least, in steps of 16.
-static blasint piece_of(blasint n, blasint least, blasint most) {
-  blasint piece = (n / 16 + 15) / 16 * 16;
+int blas_piece_of(int n, int least, int most) {
+  int piece = (n / 16 + 15) / 16 * 16;
   return piece < least ? least : piece > most ? most : piece;
 }
 
@@ -292,11 +291,11 @@ EXPORTED void cblas_sgemm(
   }
   struct product p = {trans_a, trans_b, m, k, lda, ldb, ldc, alpha, beta, a, b, c};
   if (m <= few_rows_most && trans_a == CblasNoTrans && trans_b == CblasTrans && few_rows_supported()) {
-    share(few_rows_piece, &p, n, piece_of(n, 48, 1024));
+    share(few_rows_piece, &p, n, blas_piece_of(n, 48, 1024));
   } else if (m == 1 && trans_a == CblasNoTrans) {
-    share(gemv_piece, &p, n, piece_of(n, 48, 1024));
+    share(gemv_piece, &p, n, blas_piece_of(n, 48, 1024));
   } else {
-    share(gemm_piece, &p, n, piece_of(n, 96, 512));
+    share(gemm_piece, &p, n, blas_piece_of(n, 96, 512));
   }
 }
 

@@ -19,9 +19,13 @@ void blas_set_threads(int n);
 // said.
 void blas_share(void (*run)(const void* job, int first, int count), const void* job, int n, int piece);
 
-// Computes c = a @ bᵀ on the calling thread, for dense a [m, k] and b [n, k] and rows of c that are
+// The size of pieces for blas_share that n columns are cut into: about 16 pieces, in steps of 16 columns,
+// of least to most.
+int blas_piece_of(int n, int least, int most);
+
+// Computes c = a @ bᵀ on the calling thread alone, for dense a [m, k] and b [n, k] and rows of c that are
 // ldc apart.
-void blas_piece(int m, int n, int k, const float* a, const float* b, float* c, long ldc);
+void blas_multiply(int m, int n, int k, const float* a, const float* b, float* c, long ldc);
 
 #ifdef __cplusplus
 }

@@ -4,19 +4,13 @@
 
 #if defined(__x86_64__)
 
-#include <immintrin.h>
+#include "avx2_linux.h"
 
 #define KERNEL __attribute__((target("avx2,fma"), optimize("O3")))
 #define INLINE static inline __attribute__((always_inline)) KERNEL
 
 bool few_rows_supported(void) {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-}
-
-INLINE float sum(__m256 v) {
-  __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-  return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 
 // tile computes rows of a times columns of c: 4 by 3 sums, 3 parts of a and one of b fill the 16
@@ -48,7 +42,7 @@ INLINE void tile(const struct few_rows_product* p, int row, int rows, int column
   }
   for (int j = 0; j < columns; j++) {
     for (int i = 0; i < rows; i++) {
-      float total = sum(sums[j][i]);
+      float total = avx2_sum(sums[j][i]);
       for (int rest = k; rest < p->k; rest++) {
         total += a[i * p->lda + rest] * b[j * p->ldb + rest];
       }

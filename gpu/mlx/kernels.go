@@ -15,8 +15,11 @@ func (s *Scope) MultipliesQuantized(x Array, w Quantized) bool {
 	return s.multiplies(x, w) && w.Weight.NDim() == 2
 }
 
+// KernelsTake reports whether the products of Kernels are by matrices of such a format.
+func KernelsTake(mode QuantMode, groupSize int) bool { return mode == Affine && groupSize%32 == 0 }
+
 func (s *Scope) multiplies(x Array, w Quantized) bool {
-	return s.kernels && s.err == nil && w.Mode == Affine && w.GroupSize%32 == 0 && x.Size() > 0 &&
+	return s.kernels && s.err == nil && KernelsTake(w.Mode, w.GroupSize) && x.Size() > 0 &&
 		x.DType() == Float32 && w.Scales.DType().IsFloat() && w.Biases.DType() == w.Scales.DType()
 }
 

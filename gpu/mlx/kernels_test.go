@@ -1,10 +1,12 @@
 package mlx_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/cpu"
@@ -244,5 +246,17 @@ func TestRoPEKernelEqualsMLX(t *testing.T) {
 		}
 		own, plain := withKernels(t, build)
 		expectClose(t, fmt.Sprintf("%+v, [%d %d %d %d] from %d", rope, rows, heads, length, dim, offset), own, plain)
+	}
+}
+
+// TestUnknownKernelsAreRefused: what the processor cannot run is an error that names what it can.
+func TestUnknownKernelsAreRefused(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	rt, err := mlx.Open(mlx.Options{Device: "cpu", CPUKernels: "sse9"})
+	if err == nil {
+		t.Error(errors.Join(errors.New("opened"), rt.Close()))
+	} else if !strings.Contains(err.Error(), "accepted: auto") {
+		t.Errorf("%q does not say what is accepted", err)
 	}
 }

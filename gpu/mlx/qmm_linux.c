@@ -7,6 +7,7 @@
 
 #include <immintrin.h>
 
+#include "avx2_linux.h"
 #include "blas_linux.h"
 
 // spread gives 8 codes of bits each a byte of their own.
@@ -47,11 +48,7 @@ AVX2 V zero_avx2(void) { return _mm256_setzero_ps(); }
 AVX2 V all_avx2(float f) { return _mm256_set1_ps(f); }
 AVX2 V fma_avx2(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
 
-AVX2 float sum_avx2(V v) {
-  __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-  return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
-}
+AVX2 float sum_avx2(V v) { return avx2_sum(v); }
 
 // Codes of 4 bits come as the even ones of 16 and then the odd ones, others as they are.
 AVX2 void unpack_avx2(const uint8_t* codes, int bits, V scale, V bias, V* weights) {
@@ -167,7 +164,7 @@ void qmm_columns(const struct qmm* p, int first, int count) {
   if (p->m > qmm_same_rows) {
     float* weights = scratch((size_t)count * p->k);
     (wide ? qmm_dequantize_avx512 : qmm_dequantize_avx2)(p, first, count, weights);
-    blas_piece(p->m, count, p->k, p->x, weights, p->y, p->ldy);
+    blas_multiply(p->m, count, p->k, p->x, weights, p->y, p->ldy);
     return;
   }
   (wide ? qmm_columns_avx512 : qmm_columns_avx2)(p, first, count, scratch((size_t)4 * p->k));

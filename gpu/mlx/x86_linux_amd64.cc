@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "avx2_linux.h"
 #include "blas_linux.h"
 #include "mlx/backend/cpu/encoder.h"
 #include "mlx/mlx.h"
@@ -42,12 +43,6 @@ INLINE void store(float* p, int n, __m256 v) {
   } else {
     _mm256_maskstore_ps(p, lanes(n), v);
   }
-}
-
-INLINE float sum(__m256 v) {
-  __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-  return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 
 INLINE float greatest(__m256 v) {
@@ -127,7 +122,7 @@ AVX2 void rms_norm_rows(const void* job, int first, int count) {
       __m256 v = load(x + i, j.width - i);
       squares = _mm256_fmadd_ps(v, v, squares);
     }
-    __m256 scale = _mm256_set1_ps(1 / std::sqrt(sum(squares) / j.width + j.eps));
+    __m256 scale = _mm256_set1_ps(1 / std::sqrt(avx2_sum(squares) / j.width + j.eps));
     for (int i = 0; i < j.width; i += 8) {
       int n = j.width - i;
       __m256 v = _mm256_mul_ps(load(x + i, n), scale);
@@ -160,7 +155,7 @@ INLINE void softmax(float* x, int n, float scale, float* total) {
     all = _mm256_add_ps(all, e);
     store(x + i, n - i, e);
   }
-  *total = sum(all);
+  *total = avx2_sum(all);
 }
 
 struct Softmax {
@@ -226,7 +221,7 @@ INLINE float dot(const float* q, const float* k, int dim) {
   for (int i = 0; i < dim; i += 8) {
     s = _mm256_fmadd_ps(_mm256_loadu_ps(q + i), _mm256_loadu_ps(k + i), s);
   }
-  return sum(s);
+  return avx2_sum(s);
 }
 
 // mix is the sum of n values by weights, in parts of 32 dimensions that stay in registers.
@@ -631,18 +626,12 @@ class QuantizedMatMulKernel : public Kernel {
       if (p.matrix.x != p.x) {
         blas_share(prepare_rows, &p, p.matrix.m, std::max(1, (1 << 14) / p.matrix.k));
       }
-      blas_share(product_columns, &p, p.width, piece_of(p));
+      const bool many = p.matrix.m > qmm_same_rows;
+      blas_share(product_columns, &p, p.width, many ? blas_piece_of(p.width, 96, 128) : blas_piece_of(p.width, 48, 1024));
     });
   }
 
   const Options options;
-
- private:
-  // Columns are cut into about 16 pieces of a multiple of 16.
-  static int piece_of(const Product& p) {
-    const int piece = (p.width / 16 + 15) / 16 * 16;
-    return std::clamp(piece, p.matrix.m > qmm_same_rows ? 96 : 48, p.matrix.m > qmm_same_rows ? 128 : 1024);
-  }
 };
 
 // Gathered is rows of x times matrices that each row names.
@@ -723,8 +712,8 @@ class GatherKernel : public Kernel {
     auto& y = outputs[0];
     y.set_data(mx::allocator::malloc(y.nbytes()));
     auto& encoder = mx::cpu::get_command_encoder(stream());
-    const auto temporary = [&](size_t size) {
-      mx::array a(mx::Shape{static_cast<int>(size)}, mx::int32, nullptr, {});
+    const auto temporary = [&](int rows, int columns) {
+      mx::array a(mx::Shape{rows, columns}, mx::int32, nullptr, {});
       a.set_data(mx::allocator::malloc(a.nbytes()));
       encoder.add_temporary(a);
       return a.data<int32_t>();
@@ -738,12 +727,12 @@ class GatherKernel : public Kernel {
     g.y = y.data<float>();
     g.experts = indices.data<int32_t>();
     const int k = x.shape(-1);
-    float* arranged = reinterpret_cast<float*>(temporary(static_cast<size_t>(g.rows) * k));
+    float* arranged = reinterpret_cast<float*>(temporary(g.rows, k));
     g.matrix = {0, k, bits_, group_, arranged, inputs[1].data<uint8_t>(), inputs[2].data<uint8_t>(),
                 inputs[3].data<uint8_t>(), scale_type(inputs[2].dtype()), nullptr, 0, instructions};
-    g.out = reinterpret_cast<float*>(temporary(static_cast<size_t>(g.rows) * g.n));
-    g.order = temporary(g.rows);
-    g.starts = temporary(g.count + 1);
+    g.out = reinterpret_cast<float*>(temporary(g.rows, g.n));
+    g.order = temporary(g.rows, 1);
+    g.starts = temporary(g.count + 1, 1);
     g.pieces = std::clamp(g.n / 96, 1, 16);
     encoder.dispatch([g] {
       gather_rows(g);

@@ -8,7 +8,11 @@ package mlx
 */
 import "C"
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 var instructionSets = map[string]C.enum_qmm_isa{"avx2": C.qmm_avx2, "avx512": C.qmm_avx512}
 
@@ -25,7 +29,14 @@ func chooseKernels(want string) (bool, error) {
 	}
 	isa, known := instructionSets[want]
 	if !known || isa > best {
-		return false, fmt.Errorf("mlx: this processor has no kernels of kind %q", want)
+		accepted := []string{"auto", "off"}
+		for name, isa := range instructionSets {
+			if isa <= best {
+				accepted = append(accepted, name)
+			}
+		}
+		slices.Sort(accepted)
+		return false, fmt.Errorf("mlx: kernels %q are not for this processor; accepted: %s", want, strings.Join(accepted, ", "))
 	}
 	C.x86_use(isa)
 	return true, nil

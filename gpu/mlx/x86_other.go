@@ -4,7 +4,7 @@ package mlx
 
 import "errors"
 
-var errNoKernels = errors.New("mlx: the operations of the CPU backend are for Linux on x86-64")
+var errNoKernels = errors.New("mlx: the operations of the CPU backend are for Linux on x86-64; kernels accepted: auto, off")
 
 func chooseKernels(want string) (bool, error) {
 	if want == "" || want == "auto" || want == "off" {

@@ -317,7 +317,7 @@ func (b *Builder) quantized(parts []projection, scales *mlx.DType) *quantizedMat
 func (b *Builder) scaleDType(format *load.QuantSpec) *mlx.DType {
 	p := b.policy
 	if format != nil && p.Kernels && !p.DenseWeights && p.DType != nil && *p.DType == mlx.Float32 &&
-		format.Mode == mlx.Affine && format.GroupSize%32 == 0 {
+		mlx.KernelsTake(format.Mode, format.GroupSize) {
 		return nil
 	}
 	return p.DType

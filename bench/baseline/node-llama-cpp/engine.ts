@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import type { EngineInfo } from "../../lib/engine.js";
+import type { ColdTimes, EngineInfo } from "../../lib/engine.js";
 import type { StreamRecord } from "../../lib/load/stream.js";
 import { JsonLinesProcess, type RunnerCommand } from "../json-lines.js";
 
@@ -43,13 +43,11 @@ export class NodeLlamaCppEngine {
     this.#model = resolve(model);
   }
 
-  async start(): Promise<{ processMs: number; loadMs: number }> {
-    const began = performance.now();
+  async start(): Promise<ColdTimes> {
     this.#process = new JsonLinesProcess(this.#command, this.name);
-    await this.#process.ready();
-    const ready = performance.now();
-    this.#loaded = (await this.#process.request("load", { model: this.#model })) as unknown as LoadReply;
-    return { processMs: ready - began, loadMs: performance.now() - ready };
+    const { reply, ...times } = await this.#process.load({ model: this.#model });
+    this.#loaded = reply as unknown as LoadReply;
+    return times;
   }
 
   /** Answers prompts at once, greedily. Times are on that process's clock. */

@@ -1,6 +1,6 @@
 import type { EngineName } from "../engine.js";
 import { type FlagTable, integer, listOf, oneOf, UsageError } from "../flags.js";
-import { type LoadOptions, loadFlags } from "../load/args.js";
+import { RUN_FLAGS, type RunOptions } from "../load/args.js";
 
 /** Prompts that are answered at once, and their mean length. */
 export interface Case {
@@ -9,7 +9,7 @@ export interface Case {
 }
 
 /** Settings of one run of the CPU benchmark. */
-export interface CpuOptions extends Omit<LoadOptions, "baseline" | "cycles"> {
+export interface CpuOptions extends RunOptions {
   readonly engines: readonly EngineName[];
   /** By name, as {@link caseName} writes it. */
   readonly cases: readonly string[];
@@ -18,8 +18,6 @@ export interface CpuOptions extends Omit<LoadOptions, "baseline" | "cycles"> {
   /** Tokens of every answer. */
   readonly maxTokens: number;
 }
-
-const { baseline: _baseline, cycles: _cycles, ...SHARED } = loadFlags("");
 
 /** mlx-worker as it is, and with settings of MLX_CPU_KERNELS. */
 export const WORKER_VARIANTS = {
@@ -30,7 +28,7 @@ export const WORKER_VARIANTS = {
 
 /** The options of `bench:cpu`. */
 export const CPU_FLAGS: FlagTable<CpuOptions> = {
-  ...SHARED,
+  ...RUN_FLAGS,
   engines: {
     option: "--engines",
     value: "<list>",

@@ -1,6 +1,7 @@
 import type { MlxLmEngine } from "../../baseline/mlx-lm-engine.js";
 import type { NodeLlamaCppEngine } from "../../baseline/node-llama-cpp/engine.js";
 import type { EngineName } from "../engine.js";
+import { type BatchGenerate, batchGenerate } from "../load/batch.js";
 import { withLimit } from "../load/limit.js";
 import { closedLoop } from "../load/loops.js";
 import {
@@ -112,15 +113,14 @@ function recordOfParts(arrivals: readonly Arrival[]): StreamRecord {
 /** mlx-lm, timed inside its process: `batch_generate`, and `stream_generate` for the first token of one prompt. */
 export class MlxLmCase implements CpuEngine {
   readonly name = "mlx-lm";
-  readonly #engine: MlxLmEngine;
-  readonly #prefillBatchSize: number;
-  readonly #limitMs: number;
+  readonly #batch: BatchGenerate;
+  readonly #firstTokenMs: (prompt: readonly number[]) => Promise<number>;
 
   /** @param limitMs longest time of one call, milliseconds */
   constructor(engine: MlxLmEngine, prefillBatchSize: number, limitMs: number) {
-    this.#engine = engine;
-    this.#prefillBatchSize = prefillBatchSize;
-    this.#limitMs = limitMs;
+    this.#batch = batchGenerate(engine, prefillBatchSize, limitMs);
+    this.#firstTokenMs = (prompt) =>
+      withLimit("mlx-lm's first token", limitMs, () => engine.firstTokenMs(prompt));
   }
 
   async measure({ prompts, maxTokens }: CaseRequest): Promise<Figures> {
@@ -129,10 +129,7 @@ export class MlxLmCase implements CpuEngine {
       prompts.map((prompt) => prompt.slice(0, WARM_UP_TOKENS)),
       WARM_UP_TOKENS,
     );
-    const ttftMs =
-      only && others.length === 0
-        ? await withLimit("mlx-lm's first token", this.#limitMs, () => this.#engine.firstTokenMs(only))
-        : null;
+    const ttftMs = only && others.length === 0 ? await this.#firstTokenMs(only) : null;
     const answer = await this.#batch(prompts, maxTokens);
     const decodeMs = (answer.generationTokens / answer.generationRate) * 1000;
     const prefillMs = ttftMs ?? answer.wallMs - decodeMs;
@@ -143,12 +140,6 @@ export class MlxLmCase implements CpuEngine {
       ttftMs,
       answers: answer.tokens,
     };
-  }
-
-  #batch(prompts: CaseRequest["prompts"], maxTokens: number) {
-    return withLimit("batch_generate's result", this.#limitMs, () =>
-      this.#engine.batch({ prompts, maxTokens, prefillBatchSize: this.#prefillBatchSize }),
-    );
   }
 }
 

@@ -1,7 +1,7 @@
 import type { EngineName } from "../engine.js";
-import { type Spread, spread, sum } from "../stats.js";
+import { grouped, type Spread, spread, sum } from "../stats.js";
 import { firstDifference } from "../tokens.js";
-import { type Case, caseName, parseCase } from "./args.js";
+import { type Case, caseName } from "./args.js";
 import type { Figures } from "./figures.js";
 
 /** What one engine did in one case of one round. */
@@ -41,15 +41,16 @@ const spreads = (figure: (name: keyof FigureSpreads) => (number | null)[]): Figu
 
 /** All cases, in the order of their first measurement. */
 export function summarizeCases(runs: readonly CaseRun[]): CaseSummary[] {
-  return [...new Set(runs.map(caseName))].map((name) => {
-    const inCase = runs.filter((run) => caseName(run) === name);
+  return grouped(runs, caseName).map((inCase) => {
+    const [{ batch, promptTokens }] = inCase as [CaseRun];
     const names = [...new Set(inCase.map((run) => run.engine))].sort(
       (a, b) => order(runs, a) - order(runs, b),
     );
     const of = (engine: EngineName): CaseRun[] => inCase.filter((run) => run.engine === engine);
     const own = of("mlx-worker");
     return {
-      ...parseCase(name),
+      batch,
+      promptTokens,
       engines: Object.fromEntries(
         names.map((engine) => [engine, spreads((f) => of(engine).map((run) => run[f]))]),
       ),

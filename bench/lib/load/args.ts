@@ -1,34 +1,54 @@
-import { RESULTS_FOLDER, TEST_MODEL } from "../args.js";
-import { type FlagTable, integer, oneOf, text, toggle } from "../flags.js";
+import { RESULT_FLAGS, type ResultOptions, TEST_MODEL } from "../args.js";
+import { type FlagTable, integer, oneOf, text } from "../flags.js";
 
-/** Settings that the benchmarks of load share. */
-export interface LoadOptions {
+/** Settings that the benchmarks of load and of the CPU share. */
+export interface RunOptions extends ResultOptions {
   /** Path of a .gguf file or model folder, or a model id. */
   readonly model: string;
-  readonly baseline: "mlx-lm" | "none";
-  /** Times that everything is measured. */
-  readonly cycles: number;
   /** Seed of everything that is drawn. */
   readonly seed: number;
   /** Longest time of one answer, seconds. */
   readonly timeout: number;
-  /** Folder of the JSON and SVG results. */
-  readonly output: string;
-  /** Print the JSON result on stdout instead of tables. */
-  readonly json: boolean;
-  readonly help: boolean;
+}
+
+/** Their flags. */
+export const RUN_FLAGS: FlagTable<RunOptions> = {
+  model: {
+    option: "--model",
+    value: "<path or id>",
+    doc: "a .gguf file, a model folder or an id that the worker finds",
+    parse: text,
+    default: TEST_MODEL,
+  },
+  seed: {
+    option: "--seed",
+    value: "<n>",
+    doc: "seed of prompts and arrivals",
+    parse: integer(0, 2 ** 31 - 1),
+    default: 0,
+  },
+  timeout: {
+    option: "--timeout",
+    value: "<s>",
+    doc: "seconds after which an answer that has not ended counts as failed",
+    parse: integer(1, 3600),
+    default: 300,
+  },
+  ...RESULT_FLAGS,
+};
+
+/** Settings that the benchmarks of load share. */
+export interface LoadOptions extends RunOptions {
+  readonly baseline: "mlx-lm" | "none";
+  /** Times that everything is measured. */
+  readonly cycles: number;
 }
 
 /** Their flags. `baseline`: what `--baseline mlx-lm` compares with. */
 export function loadFlags(baseline: string): FlagTable<LoadOptions> {
+  const { model, ...others } = RUN_FLAGS;
   return {
-    model: {
-      option: "--model",
-      value: "<path or id>",
-      doc: "a .gguf file, a model folder or an id that the worker finds",
-      parse: text,
-      default: TEST_MODEL,
-    },
+    model,
     baseline: {
       option: "--baseline",
       value: "<engine>",
@@ -43,29 +63,7 @@ export function loadFlags(baseline: string): FlagTable<LoadOptions> {
       parse: integer(1, 100),
       default: 1,
     },
-    seed: {
-      option: "--seed",
-      value: "<n>",
-      doc: "seed of prompts and arrivals",
-      parse: integer(0, 2 ** 31 - 1),
-      default: 0,
-    },
-    timeout: {
-      option: "--timeout",
-      value: "<s>",
-      doc: "seconds after which an answer that has not ended counts as failed",
-      parse: integer(1, 3600),
-      default: 300,
-    },
-    output: {
-      option: "--output",
-      value: "<folder>",
-      doc: "where the JSON result and the plot go",
-      parse: text,
-      default: RESULTS_FOLDER,
-    },
-    json: toggle("--json", "print the JSON result on stdout; everything else goes to stderr"),
-    help: toggle("--help", "print this"),
+    ...others,
   };
 }
 

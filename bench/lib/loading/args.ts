@@ -1,6 +1,6 @@
 import { tmpdir } from "node:os";
-import { RESULTS_FOLDER, TEST_MODEL } from "../args.js";
-import { type FlagTable, integer, listOf, oneOf, text, toggle } from "../flags.js";
+import { RESULT_FLAGS, type ResultOptions, TEST_MODEL } from "../args.js";
+import { type FlagTable, integer, listOf, oneOf, text } from "../flags.js";
 import { FORMATS, type Format } from "./checkpoints.js";
 
 /** What is measured; README.md says how. */
@@ -16,7 +16,7 @@ export const STREAMS = ["tiny", "model"] as const;
 export type StreamName = (typeof STREAMS)[number];
 
 /** Settings of one run of the loading benchmark. */
-export interface LoadingOptions {
+export interface LoadingOptions extends ResultOptions {
   /** Path of a .gguf file or model folder. */
   readonly model: string;
   readonly scenarios: readonly Scenario[];
@@ -33,11 +33,6 @@ export interface LoadingOptions {
   readonly seed: number;
   /** Folder in which the random checkpoints are made, and removed at the end. */
   readonly scratch: string;
-  /** Folder of the JSON and SVG results. */
-  readonly output: string;
-  /** Print the JSON result on stdout instead of tables. */
-  readonly json: boolean;
-  readonly help: boolean;
 }
 
 /** The options of `bench:loading`. */
@@ -105,13 +100,5 @@ export const LOADING_FLAGS: FlagTable<LoadingOptions> = {
     parse: text,
     default: tmpdir(),
   },
-  output: {
-    option: "--output",
-    value: "<folder>",
-    doc: "where the JSON result and the plot go",
-    parse: text,
-    default: RESULTS_FOLDER,
-  },
-  json: toggle("--json", "print the JSON result on stdout; everything else goes to stderr"),
-  help: toggle("--help", "print this"),
+  ...RESULT_FLAGS,
 };

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Spread, spread } from "../stats.js";
+import { grouped, type Spread, spread } from "../stats.js";
 import { evict } from "./checkpoints.js";
 import { caseName, type LoadCase, type LoadMode } from "./modes.js";
 import { type ProcessMemory, processMemory, watchMemory } from "./process-memory.js";
@@ -103,10 +103,7 @@ export interface LoadSummary {
 
 /** The spreads of all cases, in the order in which they first appear. */
 export function summarizeLoads(runs: readonly LoadRun[]): LoadSummary[] {
-  const keys = [...new Set(runs.map(({ checkpoint, mode }) => `${checkpoint}\n${mode}`))];
-  return keys.map((key) =>
-    summarize(runs.filter(({ checkpoint, mode }) => `${checkpoint}\n${mode}` === key)),
-  );
+  return grouped(runs, ({ checkpoint, mode }) => `${checkpoint}\n${mode}`).map(summarize);
 }
 
 function summarize(runs: readonly LoadRun[]): LoadSummary {

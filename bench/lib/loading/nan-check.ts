@@ -2,7 +2,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runToEnd } from "../../baseline/json-lines.js";
-import { type Spread, spread } from "../stats.js";
+import { grouped, type Spread, spread } from "../stats.js";
 import type { LoadCase, LoadMode } from "./modes.js";
 import { LoadingWorker } from "./worker.js";
 
@@ -128,9 +128,7 @@ export interface NaNSummary {
 
 /** The spreads by case, in the order in which they first appear. */
 export function summarizeNaNCheck(runs: readonly NaNRun[]): NaNSummary[] {
-  const key = ({ checkpoint, mode }: NaNRun): string => `${checkpoint}\n${mode}`;
-  return [...new Set(runs.map(key))].map((one) => {
-    const own = runs.filter((run) => key(run) === one);
+  return grouped(runs, ({ checkpoint, mode }) => `${checkpoint}\n${mode}`).map((own) => {
     const [{ checkpoint, mode, weightsBytes }] = own as [NaNRun];
     return {
       checkpoint,

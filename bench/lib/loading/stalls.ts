@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { RowWatch } from "../latency/long-prompt.js";
 import { withLimit } from "../load/limit.js";
-import { type Distribution, describe, type Spread, spread } from "../stats.js";
+import { type Distribution, describe, grouped, type Spread, spread } from "../stats.js";
 import type { StreamName } from "./args.js";
 import type { LoadCase, LoadMode } from "./modes.js";
 import type { LoadingWorker } from "./worker.js";
@@ -111,8 +111,7 @@ export function longestGaps(stretches: readonly Stretch[]): LongestGaps {
 /** The longest gaps by stream and case, in the order in which they first appear. */
 export function summarizeStalls(runs: readonly StallRun[]): StallSummary[] {
   const key = ({ stream, checkpoint, mode }: StallRun): string => `${stream}\n${checkpoint}\n${mode}`;
-  return [...new Set(runs.map(key))].map((one) => {
-    const own = runs.filter((run) => key(run) === one);
+  return grouped(runs, key).map((own) => {
     const [{ stream, checkpoint, mode }] = own as [StallRun];
     return {
       stream,

@@ -1,6 +1,5 @@
-import type { MlxLmEngine } from "../../baseline/mlx-lm-engine.js";
 import type { EngineName } from "../engine.js";
-import { withLimit } from "../load/limit.js";
+import type { BatchGenerate } from "../load/batch.js";
 import { closedLoop } from "../load/loops.js";
 import {
   type Failure,
@@ -82,15 +81,10 @@ export class WorkerLevels implements LevelEngine {
 /** mlx-lm's `batch_generate`, one call for as many prompts as there are clients, timed inside its process. */
 export class BatchLevels implements LevelEngine {
   readonly name = "mlx-lm";
-  readonly #engine: MlxLmEngine;
-  readonly #prefillBatchSize: number;
-  readonly #limitMs: number;
+  readonly #batch: BatchGenerate;
 
-  /** @param limitMs longest time of one call, milliseconds */
-  constructor(engine: MlxLmEngine, prefillBatchSize: number, limitMs: number) {
-    this.#engine = engine;
-    this.#prefillBatchSize = prefillBatchSize;
-    this.#limitMs = limitMs;
+  constructor(batch: BatchGenerate) {
+    this.#batch = batch;
   }
 
   async level(requests: readonly LoadRequest[], clients: number): Promise<Omit<LevelRun, "cycle">> {
@@ -98,12 +92,9 @@ export class BatchLevels implements LevelEngine {
     let [wallMs, generated, generationMs] = [0, 0, 0];
     for (let from = 0; from < requests.length; from += clients) {
       const batch = requests.slice(from, from + clients);
-      const answer = await withLimit("batch_generate's result", this.#limitMs, () =>
-        this.#engine.batch({
-          prompts: batch.map(idsOf),
-          maxTokens: Math.max(...batch.map((request) => request.maxTokens)),
-          prefillBatchSize: this.#prefillBatchSize,
-        }),
+      const answer = await this.#batch(
+        batch.map(idsOf),
+        Math.max(...batch.map((request) => request.maxTokens)),
       );
       wallMs += answer.wallMs;
       generated += answer.generationTokens;

@@ -1,6 +1,7 @@
 import { ensureBaseline, prepareModel } from "../../baseline/ensure.js";
 import { MlxLmEngine } from "../../baseline/mlx-lm-engine.js";
 import { checkSameDevice, type EngineInfo, type EngineName } from "../engine.js";
+import { batchGenerate } from "../load/batch.js";
 import { withLimit } from "../load/limit.js";
 import { randomPrompts } from "../load/prompts.js";
 import { chooseSettings, startEngine } from "../load/start.js";
@@ -107,7 +108,7 @@ export async function measureAll(
   const engines: LevelEngine[] = [new WorkerLevels(started.worker, limitMs)];
   if (started.baseline) {
     const { engine, prefillBatchSize } = started.baseline;
-    engines.push(new BatchLevels(engine, prefillBatchSize, limitMs));
+    engines.push(new BatchLevels(batchGenerate(engine, prefillBatchSize, limitMs)));
   }
   const runs: LevelRun[] = [];
   for (let cycle = 0; cycle < options.cycles; cycle++) {
